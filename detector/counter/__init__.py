@@ -1,0 +1,1 @@
+"""Counts: a partition's events become one columnar record per event-time window."""

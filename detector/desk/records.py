@@ -1,0 +1,302 @@
+"""What the Desk reads and what it gives: the contract between the Desk, the store and everything people see.
+
+The Desk reads one append-only log of `LogRecord`s (and, through `History`, the windows' records, which are a log of their own).
+It gives `DeskEffects`: whole rows to be written in the transaction that stores how far the log was read.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+
+from detector.counter.record import FORMAT, WindowRecord
+from detector.events import Ints
+from detector.signals import Mode, Severity
+from detector.watch.anomaly import Anomaly, Cause, Point
+
+# --- in -------------------------------------------------------------------------------------------------------------
+
+
+class WindowClosed(msgspec.Struct, frozen=True, tag="window"):
+    """Every signal's Watch has committed this base window: the barrier at which the Desk moves on. Its anomalies are sorted by (signal, id)."""
+
+    window_ms: int
+    width_ms: int
+    anomalies: tuple[Anomaly, ...] = ()
+
+
+class Verb(StrEnum):
+    """What people may do to a case."""
+
+    ACKNOWLEDGE = "acknowledge"
+    RESOLVE = "resolve"
+    DISMISS = "dismiss"
+    MERGE = "merge"
+
+
+class Verdict(StrEnum):
+    REAL = "real"
+    NOT_A_PROBLEM = "not-a-problem"
+    EXPECTED = "expected"
+
+
+class Command(msgspec.Struct, frozen=True, tag="command"):
+    """A person's doing."""
+
+    verb: Verb
+    case: str
+    by: str
+    verdict: Verdict | None = None
+    into: str | None = None
+    """For merge: the case that goes on."""
+
+
+class Delivered(msgspec.Struct, frozen=True, tag="delivery"):
+    """What came of a delivery: `sent`, `failed` (for good), `unknown`."""
+
+    notice: str
+    outcome: str
+    channel: str
+
+
+class Configured(msgspec.Struct, frozen=True, tag="config"):
+    """From here on this configuration is in force."""
+
+    hash: str
+
+
+Payload = WindowClosed | Command | Delivered | Configured
+
+
+class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One record of the Desk's log; (tenant, seq) is its key and `at_ms` its logical time, which never goes back."""
+
+    tenant: str
+    seq: int
+    at_ms: int
+    payload: Payload
+    format: int = FORMAT
+
+
+class History(Protocol):
+    """The windows' records that are closed, for looking back to an onset."""
+
+    def windows(self, from_ms: int, to_ms: int) -> Iterable[WindowRecord]:
+        """Records with from_ms <= window_ms < to_ms of all partitions, ordered by (window_ms, partition)."""
+        ...
+
+
+class Reach(msgspec.Struct, frozen=True):
+    """What the Desk may know of a customer of the directory: how to reach them, not who they are."""
+
+    language: str
+    time_zone: str
+    channels: frozenset[str]
+    """Channels they consent to and have an address for."""
+
+
+class Directory(Protocol):
+    """The customer directory, as far as deciding needs it."""
+
+    def reach(self, customers: Ints) -> Mapping[int, Reach]:
+        """Of these customers those that the directory really knows (a bare row is not known)."""
+        ...
+
+
+# --- out ------------------------------------------------------------------------------------------------------------
+
+
+class CaseState(StrEnum):
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RECOVERING = "recovering"
+    RESOLVED = "resolved"
+    DISMISSED = "dismissed"
+    MERGED = "merged"
+
+
+class Affected(msgspec.Struct, frozen=True):
+    """`confirmed` and `likely` are disjoint; `still_failing` and `recovered` count both."""
+
+    confirmed: int = 0
+    likely: int = 0
+    still_failing: int = 0
+    recovered: int = 0
+
+
+class NoticeCounts(msgspec.Struct, frozen=True):
+    """Notices of a case; `sent` includes the simulated ones."""
+
+    sent: int = 0
+    held: int = 0
+    dropped: dict[str, int] = msgspec.field(default_factory=dict)
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What people work on. `id` is its first anomaly's and never changes."""
+
+    tenant: str
+    id: str
+    mode: Mode
+    title: dict[str, str]
+    """By language, with the causes named."""
+    state: CaseState
+    severity: Severity
+    signals: tuple[str, ...]
+    anomalies: tuple[str, ...]
+    onset_ms: int
+    detected_ms: int
+    opened_ms: int
+    ended_ms: int | None = None
+    acknowledged_ms: int | None = None
+    resolved_ms: int | None = None
+    causes: tuple[Cause, ...] = ()
+    observed: int = 0
+    expected: float = 0.0
+    score: float = 0.0
+    affected: Affected | None = None
+    """None where nobody can be named (silence)."""
+    notices: NoticeCounts = NoticeCounts()
+    contacts: int = 0
+    """Affected customers who contacted us since the onset."""
+    verdict: Verdict | None = None
+    episode: int = 1
+    """Grows when a resolved case opens again: the next episode's notices are new ones."""
+    merged_into: str | None = None
+    format: int = FORMAT
+
+
+class Grade(StrEnum):
+    CONFIRMED = "confirmed"
+    LIKELY = "likely"
+
+
+class CustomerState(StrEnum):
+    HIT = "hit"
+    STILL_FAILING = "still_failing"
+    RECOVERED = "recovered"
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One affected customer of one case. Key: (tenant, case, customer)."""
+
+    tenant: str
+    case: str
+    customer: int
+    grade: Grade
+    state: CustomerState
+    probability: float
+    """That it was the problem and not the ordinary failure rate."""
+    first_failure_ms: int
+    last_failure_ms: int
+    tries: int
+    last_success_ms: int | None = None
+    contact_ms: int | None = None
+    """Their first contact since the onset."""
+    withdrawn: bool = False
+    """Once listed, now outside the case's span or cause. Not counted, not shown as affected."""
+
+
+class Kind(StrEnum):
+    """What a notice says."""
+
+    PROBLEM = "problem"
+    RESOLVED = "resolved"
+    CORRECTION = "correction"
+
+
+class Decision(StrEnum):
+    SEND = "send"
+    HOLD = "hold"
+    DROP = "drop"
+
+
+class NoticeState(StrEnum):
+    HELD = "held"
+    DROPPED = "dropped"
+    QUEUED = "queued"  # in the outbox
+    SIMULATED = "simulated"  # dry run or recording: counts as told
+    SENT = "sent"
+    FAILED = "failed"
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One rule's answer, for `tocsin why`."""
+
+    rule: str
+    decision: Decision
+    """`send`: nothing against it."""
+    reason: str
+    """A named reason where it is against it, else ""."""
+    detail: str = ""
+
+
+class Notice(msgspec.Struct, frozen=True, kw_only=True):
+    """The decision to tell one customer one thing, or not. Key: (tenant, case, customer, kind, episode), hashed as `id`."""
+
+    tenant: str
+    id: str
+    case: str
+    customer: int
+    kind: Kind
+    episode: int
+    decision: Decision
+    state: NoticeState
+    reason: str
+    until_ms: int | None
+    """When a hold is looked at again."""
+    at_ms: int
+    """When this was decided."""
+    channel: str | None
+    language: str
+    time_zone: str
+    signal: str
+    cause: dict[str, str]
+    when_ms: int
+    """The moment the words speak of: the customer's first failure, or success."""
+    stale_ms: int
+    """After this moment it is not sent any more."""
+    checks: tuple[Check, ...] = ()
+
+
+class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a case's story. `what` is one of a bounded set (opened, cause-revised, acknowledged, recovering, …)."""
+
+    tenant: str
+    case: str
+    seq: int
+    n: int
+    """Order within one log record."""
+    at_ms: int
+    what: str
+    by: str = ""
+    detail: str = ""
+
+
+class EvidencePoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Key: (tenant, case, signal, window)."""
+
+    tenant: str
+    case: str
+    signal: str
+    point: Point
+
+
+@dataclass
+class DeskEffects:
+    """Rows to write: each list holds whole rows (insert or replace by key), in the order they were decided."""
+
+    cases: list[Case] = field(default_factory=list)
+    ledger: list[LedgerRow] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    timeline: list[TimelineEntry] = field(default_factory=list)
+    evidence: list[EvidencePoint] = field(default_factory=list)
+    rewritten: list[tuple[str, str]] = field(default_factory=list)
+    """(case, signal) whose evidence points are deleted before `evidence` is written."""
+
+    def extend(self, other: "DeskEffects") -> None:
+        """Append another step's effects."""
+        for name in ("cases", "ledger", "notices", "timeline", "evidence", "rewritten"):
+            getattr(self, name).extend(getattr(other, name))

@@ -1,0 +1,1 @@
+"""Watches: from a window's counts to anomalies, each with its cause, onset and evidence."""

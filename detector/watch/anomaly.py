@@ -1,0 +1,81 @@
+"""What Watch gives: the contract between Watch and Desk."""
+
+from enum import StrEnum
+
+import msgspec
+
+from detector.counter.record import FORMAT
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """The smallest set of dimension values that explains the excess; `where` empty: everyone."""
+
+    where: dict[str, str]
+    share_of_excess: float
+
+    def key(self) -> tuple[tuple[str, str], ...]:
+        return tuple(sorted(self.where.items()))
+
+
+class Point(msgspec.Struct, frozen=True):
+    """Observed against expected in the causes, in one window.
+
+    `observed` and `expected` are people (share, value) or events (count); `trials` is n.
+    `low` and `high` bound what the expectation and its noise explain in 95 % of the windows.
+    """
+
+    window_ms: int
+    observed: int
+    expected: float
+    trials: int
+    low: float
+    high: float
+
+
+class Phase(StrEnum):
+    OPENED = "opened"
+    UPDATED = "updated"
+    RECOVERING = "recovering"  # the excess is gone on evidence; may relapse
+    RELAPSED = "relapsed"
+    ENDED = "ended"  # stayed gone: Watch lets go of it
+
+
+class Why(msgspec.Struct, frozen=True):
+    """The numbers behind "why we think so"."""
+
+    score_nats: float
+    threshold_nats: float
+    budget: str
+    """Which budget the threshold came from, in words: "1 false case per week, level single"."""
+    segments: int
+    """How many segments of that level are searched."""
+    noise: float
+    """Learned noise: standard deviation of the log rate."""
+
+
+class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
+    """One signal's problem as Watch sees it after a window. One record per window while it lasts.
+
+    `id` is the hash of (tenant, signal, first cause, first window) and never changes; `causes` is revised.
+    `observed`, `expected` and `trials` sum over [onset, ended_ms or now) in the causes.
+    `points` holds the windows that are new since the last record; with `rewrite`, all from an hour before the onset on (the causes changed).
+    """
+
+    id: str
+    signal: str
+    phase: Phase
+    at_ms: int
+    """End of the window that said so, plus the lateness: the logical time of the decision."""
+    window_ms: int
+    onset_ms: int
+    detected_ms: int
+    ended_ms: int | None
+    causes: tuple[Cause, ...]
+    observed: int
+    expected: float
+    trials: int
+    score: float
+    points: tuple[Point, ...]
+    rewrite: bool
+    why: Why
+    format: int = FORMAT

@@ -1,0 +1,1 @@
+"""Learns: simulates traffic and judges detection. Values in, values out."""

@@ -1,0 +1,287 @@
+"""What all commands share: options with their environment names, help with an example, output for people and machines.
+
+Rules of the command line: results go to standard output, everything else (progress, messages) to standard error;
+`--json` prints one JSON value and nothing more; text that came with the data is shown as data, never as markup or
+terminal control.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DONE, NO, WRONG_USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
+
+EXITS = {
+    DONE: "done",
+    NO: "the answer is no, or something was found wrong",
+    WRONG_USAGE: "wrong usage or configuration",
+    UNREACHABLE: "a needed service or file can't be reached",
+    INTERRUPTED: "interrupted",
+}
+
+_NO_TERMINAL_WIDTH = 1_000
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+# --- commands and options -------------------------------------------------------------------------------------------
+
+
+class Command(click.Command):
+    """A command whose help ends with an example and the exit codes."""
+
+    def __init__(self, *args: Any, example: str = "", exits: dict[int, str] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+        self.exits = EXITS | (exits or {})
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_epilog(formatter, self.example, self.exits)
+
+
+class Group(click.Group):
+    """A group of commands; with `default` set, that command runs where none is named (`tocsin cases --all`)."""
+
+    command_class = Command
+
+    def __init__(self, *args: Any, example: str = "", default: str | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.example = example
+        self.default = default
+        if default is not None:
+            self.no_args_is_help = False
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _write_epilog(formatter, self.example, EXITS)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if self.default is not None and not (args and args[0] in ctx.help_option_names):
+            args = self._with_command(args)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            message = f"No such command '{name}'.{did_you_mean(name, self.list_commands(ctx))}"
+            ctx.fail(message)
+        return super().resolve_command(ctx, args)
+
+    def _with_command(self, args: list[str]) -> list[str]:
+        """Put the command's name first: options may stand before it, and without a name the default is meant."""
+        i = 0
+        while i < len(args) and args[i].startswith("-") and args[i] not in ("-", "--"):
+            i += 2 if self._takes_value(args[i]) else 1
+        if i < len(args) and args[i] in self.commands:
+            return [args[i], *args[:i], *args[i + 1 :]]
+        if 0 == i < len(args) and args[i] not in ("-", "--"):
+            return args
+        return [self.default or "", *args]
+
+    def _takes_value(self, option: str) -> bool:
+        parameters = (p for c in self.commands.values() for p in c.params if isinstance(p, click.Option))
+        return any(option in (*p.opts, *p.secondary_opts) and not p.is_flag and not p.count for p in parameters)
+
+
+def _write_epilog(formatter: click.HelpFormatter, example: str, exits: dict[int, str]) -> None:
+    for title, lines in (
+        ("Example", example.strip("\n").splitlines()),
+        ("Exit codes", [f"{c:<3}  {t}" for c, t in exits.items()]),
+    ):
+        if lines:
+            formatter.write_paragraph()
+            formatter.write(f"{title}:\n")
+            formatter.write("".join(f"  {line}".rstrip() + "\n" for line in lines))
+
+
+def command(
+    *, example: str, exits: dict[int, str] | None = None, **kwargs: Any
+) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command; its docstring is the help, `example` is shown with it.
+
+    `exits` says what an exit code means for this command where that is more exact than the general meaning.
+    """
+    return click.command(cls=Command, example=example, exits=exits, **kwargs)
+
+
+def group(*, example: str, default: str | None = None, **kwargs: Any) -> Callable[[Callable[..., Any]], Group]:
+    """Make a function a group of commands, `default` being the one that runs where none is named.
+
+    A group's commands are made by `@command.command(example=...)`.
+    """
+    return click.group(cls=Group, example=example, default=default, **kwargs)
+
+
+def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
+    """Make an option that the environment can set as well: `--day-count` by `TOCSIN_DAY_COUNT`, as the help shows."""
+    long = next(name for name in names if name.startswith("--"))
+    kwargs.setdefault("envvar", "TOCSIN_" + long.split("/")[0].lstrip("-").upper().replace("-", "_"))
+    kwargs.setdefault("show_default", kwargs.get("default") is not None and not kwargs.get("is_flag"))
+    return click.option(*names, show_envvar=True, **kwargs)
+
+
+def config_option(function: F) -> F:
+    """Add `--config DIR`, given as `config: Path | None`."""
+    kind = click.Path(exists=True, file_okay=False, path_type=Path)
+    return option("--config", type=kind, metavar="DIR", help="Directory of tocsin.yml and signals.yml.")(function)
+
+
+def db_option(function: F) -> F:
+    """Add `--db`, given as `db: str`: a SQLite file or a URL."""
+    return option("--db", default="tocsin.db", metavar="URL|FILE", help="The store: a SQLite file or a database URL.")(
+        function
+    )
+
+
+def json_option(function: F) -> F:
+    """Add `--json`, given as `as_json: bool`."""
+    return option("--json", "as_json", is_flag=True, help="Print one JSON value for machines.")(function)
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return ' Did you mean ...?' where a known word is near, else ''."""
+    from difflib import get_close_matches
+
+    near = get_close_matches(word, list(words), n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+# --- output ---------------------------------------------------------------------------------------------------------
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """Return a console without markup: no colour where NO_COLOR is set, no width where it is no terminal."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else _NO_TERMINAL_WIDTH
+    return Console(
+        stderr=stderr, markup=False, highlight=False, emoji=False, width=width, soft_wrap=not stream.isatty()
+    )
+
+
+def say(text: str) -> None:
+    """Print one message for people to standard error."""
+    click.echo(plain(text), err=True)
+
+
+def plain(value: object) -> str:
+    r"""Text of a value with control characters and direction overrides made visible: safe to show on a terminal.
+
+    Examples
+    --------
+    >>> plain("BNI" + chr(27) + "[31m")
+    'BNI�[31m'
+    """
+    return "" if value is None else _UNSAFE.sub("\ufffd", str(value))
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
+) -> None:
+    """Print a table for people; columns named in `right` are aligned to the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    out = console()
+    table = Table(
+        box=box.SIMPLE_HEAD, title=Text(plain(title)) if title else None, title_justify="left", pad_edge=False
+    )
+    for column in columns:
+        table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(plain(value)) for value in row))
+    out.print(table)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON value, structs, dataclasses and enums too; NaN becomes null. One line where it is no terminal."""
+    import msgspec
+
+    data = msgspec.json.encode(value)
+    click.echo((msgspec.json.format(data, indent=2) if sys.stdout.isatty() else data).decode())
+
+
+def utc(ms: int | None) -> str | None:
+    """RFC 3339 in UTC of epoch milliseconds; the milliseconds stand only where they are not zero.
+
+    Examples
+    --------
+    >>> utc(1_767_225_600_000), utc(1_767_225_600_250), utc(None)
+    ('2026-01-01T00:00:00Z', '2026-01-01T00:00:00.250Z', None)
+    """
+    if ms is None:
+        return None
+    seconds, rest = divmod(ms, 1_000)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def duration(seconds: float | None) -> str:
+    """Text of a duration in its two largest units.
+
+    Examples
+    --------
+    >>> duration(0.25), duration(42), duration(150), duration(3 * 3600), duration(90_061), duration(None)
+    ('0.2 s', '42 s', '2 min 30 s', '3 h', '1 d 1 h', '')
+    """
+    if seconds is None:
+        return ""
+    if seconds < 0:
+        return f"-{duration(-seconds)}"
+    if 0 < seconds < 10 and seconds != int(seconds):
+        return f"{seconds:.1f} s"
+    left, parts = round(seconds), []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        parts.append((count, unit))
+    first = next((i for i, (count, _) in enumerate(parts) if count), len(parts) - 1)
+    shown = [(count, unit) for count, unit in parts[first : first + 2] if count] or [parts[-1]]
+    return " ".join(f"{count} {unit}" for count, unit in shown)
+
+
+class Progress(Protocol):
+    """A progress bar, or nothing where standard error is no terminal."""
+
+    def to(self, done: float, note: str = "") -> None:
+        """Show that so much of the total is done, with a note such as the rate."""
+        ...
+
+
+class _Silent:
+    def to(self, done: float, note: str = "") -> None:
+        pass
+
+
+@contextmanager
+def progress(label: str, total: float | None = None) -> Iterator[Progress]:
+    """Show a progress bar on standard error; without a total only the note moves."""
+    if not sys.stderr.isatty():
+        yield _Silent()
+        return
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Bar(
+        *columns, TextColumn("{task.fields[note]}", markup=False), console=console(stderr=True), transient=True
+    ) as bar:
+        task = bar.add_task(label, total=total, note="")
+
+        class Shown:
+            def to(self, done: float, note: str = "") -> None:
+                bar.update(task, completed=done, note=plain(note))
+
+        yield Shown()

@@ -1,0 +1,178 @@
+"""Which cell of which signal an event belongs to, by one dictionary look-up per event.
+
+All signals share one table of *routes*: the tuple of an event's categorical fields → a row that says for each signal whether the event is one of its own, whether it is bad
+and in which cell it counts. Conditions are evaluated once per distinct tuple. The table is a mere cache; what is *admitted* (the dimension values and cells that have a
+place of their own) is state.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.config import DAY_MS, WEEK_MS, Input
+from detector.events import EventSchema, Ints, canonical
+from detector.signals import ALL_OTHERS, Condition, Measure, Signal
+
+Fields = tuple[object, ...]
+ROUTES_MAX = 200_000
+
+
+def holds(condition: Condition, value: object) -> bool:
+    """Whether a categorical condition holds for a value.
+
+    Examples
+    --------
+    >>> holds(Condition("outcome", any_of=("failure",)), "failure"), holds(Condition("bank", present=True), None)
+    (True, False)
+    """
+    if condition.present is not None and condition.present != (value is not None):
+        return False
+    if condition.any_of is None and condition.none_of is None:
+        return True
+    text = canonical(value)
+    if condition.any_of is not None and text not in condition.any_of:
+        return False
+    return condition.none_of is None or text not in condition.none_of
+
+
+class Cells:
+    """The admitted dimension values and cells of one signal; a cell's code is its row in every array of the Counter."""
+
+    def __init__(self, signal: Signal, settings: Input) -> None:
+        self.dimensions = signal.dimensions
+        self._max_values, self._max_cells = settings.max_values, settings.max_cells
+        self.values: list[set[str]] = [set() for _ in signal.dimensions]
+        self.code: dict[tuple[str, ...], int] = {}
+        self.names: list[tuple[str, ...] | None] = []
+        self._free: list[int] = []
+        self.seen_ms: Ints = np.zeros(0, np.int64)
+        """int64[codes]: the last window in which the cell had an event."""
+        self.folded: set[str] = set()
+        """Dimensions of which a value was folded since the last sweep."""
+
+    def admit(self, values: tuple[str, ...], now_ms: int) -> int:
+        """Code of the cell with these values; a value or cell beyond the cap is folded into `__other__`."""
+        admitted = []
+        for dimension, value, known in zip(self.dimensions, values, self.values, strict=True):
+            if value not in known:
+                if len(known) >= self._max_values:
+                    self.folded.add(dimension)
+                    admitted.append(ALL_OTHERS)
+                    continue
+                known.add(value)
+            admitted.append(value)
+        cell = tuple(admitted)
+        code = self.code.get(cell)
+        if code is None and len(self.code) >= self._max_cells:
+            self.folded.add("*")
+            cell = (ALL_OTHERS,) * len(self.dimensions)
+            code = self.code.get(cell)
+        if code is None:
+            code = self._place(cell, now_ms)
+        return code
+
+    def _place(self, cell: tuple[str, ...], now_ms: int) -> int:
+        if self._free:
+            code = self._free.pop()
+            self.names[code] = cell
+        else:
+            code = len(self.names)
+            self.names.append(cell)
+            if code >= len(self.seen_ms):
+                self.seen_ms = np.concatenate([self.seen_ms, np.zeros(max(64, code), np.int64)])
+        self.seen_ms[code] = now_ms
+        self.code[cell] = code
+        return code
+
+    def sweep(self, now_ms: int) -> bool:
+        """Give back the places of what was unseen for a week of event time; True if anything was freed."""
+        old = [code for code in self.code.values() if self.seen_ms[code] < now_ms - WEEK_MS]
+        for code in sorted(old):
+            name = self.names[code]
+            assert name is not None
+            del self.code[name]
+            self.names[code] = None
+            self._free.append(code)
+        if old:
+            for d, known in enumerate(self.values):
+                known.intersection_update(cell[d] for cell in self.code)
+        self.folded.clear()
+        return bool(old)
+
+    def state(self) -> dict[str, Any]:
+        return {"values": [sorted(v) for v in self.values], "names": self.names, "free": self._free, "seen_ms": self.seen_ms, "folded": sorted(self.folded)}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.values = [set(v) for v in state["values"]]
+        self.names = [None if n is None else tuple(n) for n in state["names"]]
+        self.code = {n: i for i, n in enumerate(self.names) if n is not None}
+        self._free, self.seen_ms, self.folded = list(state["free"]), state["seen_ms"], set(state["folded"])
+
+
+class Routes(dict[Fields, int]):
+    """Event fields → route; arrays say for each signal what a route means.
+
+    Attributes
+    ----------
+    cell : list of int64[routes], one per signal
+        The cell's code, -1 where the event is none of the signal's.
+    bad : list of bool[routes], one per signal
+    contact : bool[routes]
+    """
+
+    def __init__(self, schema: EventSchema, signals: tuple[Signal, ...], contacts: tuple[Condition, ...], settings: Input) -> None:
+        super().__init__()
+        self.now_ms = 0
+        """Start of the oldest open window: the moment at which new values count as seen."""
+        at = {name: i for i, name in enumerate(schema.fields)}
+        self._signals = signals
+        self._tests = [[(at[c.field], c) for c in s.events if not c.numeric] for s in signals]
+        self._bad_tests = [[(at[c.field], c) for c in s.bad if not c.numeric] for s in signals]
+        self._dimensions = [tuple(at[d] for d in s.dimensions) for s in signals]
+        self._contact_tests = [(at[c.field], c) for c in contacts]
+        self.channel_at = at["channel"]
+        self.cells = [Cells(s, settings) for s in signals]
+        self._always_bad = [s.measure is Measure.COUNT for s in signals]
+        self.cell: list[Ints] = []
+        self.bad: list[NDArray[np.bool_]] = []
+        self.contact: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self.forget()
+
+    def forget(self) -> None:
+        """Empty the cache."""
+        self.clear()
+        self.cell = [np.full(256, -1, np.int64) for _ in self._signals]
+        self.bad = [np.zeros(256, np.bool_) for _ in self._signals]
+        self.contact = np.zeros(256, np.bool_)
+
+    def __missing__(self, fields: Fields) -> int:
+        route = len(self)
+        if route == len(self.contact):
+            self.cell = [np.concatenate([c, np.full(route, -1, np.int64)]) for c in self.cell]
+            self.bad = [np.concatenate([b, np.zeros(route, np.bool_)]) for b in self.bad]
+            self.contact = np.concatenate([self.contact, np.zeros(route, np.bool_)])
+        self.contact[route] = bool(self._contact_tests) and all(holds(c, fields[i]) for i, c in self._contact_tests)
+        for s, tests in enumerate(self._tests):
+            if all(holds(c, fields[i]) for i, c in tests):
+                values = tuple(canonical(fields[i]) for i in self._dimensions[s])
+                self.cell[s][route] = self.cells[s].admit(values, self.now_ms)
+                self.bad[s][route] = self._always_bad[s] or all(holds(c, fields[i]) for i, c in self._bad_tests[s])
+        self[fields] = route
+        return route
+
+    def sweep(self, now_ms: int) -> None:
+        """Once a day of event time: free what was unseen for a week."""
+        freed = [cells.sweep(now_ms) for cells in self.cells]
+        if any(freed):
+            self.forget()
+
+    def of(self, fields: list[Fields]) -> Ints:
+        """int64[events]: each event's route."""
+        if len(self) > ROUTES_MAX:
+            self.forget()
+        return np.array(list(map(self.__getitem__, fields)), np.int64)
+
+
+def day_of(window_ms: int) -> int:
+    return window_ms // DAY_MS

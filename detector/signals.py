@@ -3,11 +3,16 @@
 `parse_signals` checks every field and lists all errors at once, each with its path.
 """
 
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
-from detector.events import EventSchema
+from detector.events import EventSchema, canonical
+from detector.fields import Fields, duration_text, join, listed, shown
 
 ALL_OTHERS = "__other__"
 """Where dimension values beyond the cap fold into."""
@@ -110,7 +115,7 @@ def schema_of(signals: tuple[Signal, ...], contacts: tuple[Condition, ...]) -> E
     ('kind', 'channel')
     """
     fields = {"channel"}
-    numbers = set()
+    numbers: set[str] = set()
     for condition in (*contacts, *(c for s in signals for c in (*s.events, *s.bad))):
         (numbers if condition.numeric else fields).add(condition.field)
     for signal in signals:
@@ -118,3 +123,278 @@ def schema_of(signals: tuple[Signal, ...], contacts: tuple[Condition, ...]) -> E
         if signal.value:
             numbers.add(signal.value)
     return EventSchema(("kind", *sorted(fields - {"kind"})), tuple(sorted(numbers)))
+
+
+# --- reading signals.yml --------------------------------------------------------------------------------------------
+
+LANGUAGES = ("en", "id")
+NEVER_FIELDS = ("id", "time", "customer")
+"""Parts of every event that are no dimension and no condition's field: who and when, not what."""
+MAX_SIGNALS = 200
+MAX_DIMENSIONS = 8
+MAX_WINDOW_MS = 86_400_000
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_MAX_NAME = 60
+_Read = Callable[[Fields, object, str], object]
+
+
+@dataclass(frozen=True)
+class FieldDoc:
+    """One field of an entry of signals.yml: what it may hold and means. The reference page is made of these."""
+
+    name: str
+    kind: str
+    default: str
+    meaning: str
+
+
+_BY_LANGUAGE = "a text by language: {en: …, id: …}"
+_CONDITIONS = "conditions: {field: value}"
+
+FIELDS = (
+    FieldDoc("title", _BY_LANGUAGE, "required", "What customers cannot do, as a heading of cases."),
+    FieldDoc("what", _BY_LANGUAGE, "the title", 'The thing the customer tried, as a notice names it: "your login".'),
+    FieldDoc("events", _CONDITIONS, "required", "Which events belong to the signal; `{}` for all."),
+    FieldDoc("bad", _CONDITIONS, "required for share", "Which of these events are bad. Only for `measure: share`."),
+    FieldDoc(
+        "measure",
+        "share, count or value",
+        "required",
+        "What is counted: the share of bad events, the events themselves, or the events whose value is beyond a limit.",
+    ),
+    FieldDoc("value", "a field", "required for value", "The measured field. Only for `measure: value`."),
+    FieldDoc("bad_above", "a number", "none", "Values above it are bad. A value signal has this or `bad_below`."),
+    FieldDoc("bad_below", "a number", "none", "Values below it are bad."),
+    FieldDoc("dimensions", "a list of fields", "none", f"Where causes are searched: at most {MAX_DIMENSIONS} fields."),
+    FieldDoc("window", "a duration", "the base window", "The slices it is counted in: a multiple of the base window."),
+    FieldDoc("direction", "up or down", "up", "Which direction is bad: a burst or silence. Only for `measure: count`."),
+    FieldDoc("severity", "critical, high, medium or low", "medium", "Where its cases start; impact may raise it."),
+    FieldDoc("mode", "shadow or live", "shadow", "A shadow signal opens cases that no customer is told of."),
+    FieldDoc(
+        "count_by",
+        "people or attempts",
+        "people",
+        "Whether one customer's many failures are one piece of evidence or each is one (where there are no customers).",
+    ),
+    FieldDoc("min_people", "a whole number", "5", "Below this many people hit no case opens."),
+    FieldDoc(
+        "workaround", _BY_LANGUAGE, "none", "What customers can do meanwhile, in one sentence; sent as it stands."
+    ),
+    FieldDoc("promise", _BY_LANGUAGE, "none", "A fact that may be promised, such as that no money was taken twice."),
+)
+
+CONDITION_KEYS = ("any_of", "not", "at_least", "below", "present")
+
+
+def parse_signals(document: object, where: str = "signals.yml", *, base_window_ms: int = 60_000) -> tuple[Signal, ...]:
+    """Return the signals of a parsed signals.yml, in its order.
+
+    Parameters
+    ----------
+    document
+        What the YAML holds: `{"signals": {name: {field: value}}}`.
+    where
+        What messages call the document.
+    base_window_ms
+        A signal's window is a multiple of this.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake at once, each with the path to its field.
+
+    Examples
+    --------
+    >>> logins = {"title": {"en": "Login fails"}, "measure": "share", "events": {"kind": "login"},
+    ...           "bad": {"outcome": "failure"}, "window": "ten"}
+    >>> parse_signals({"signals": {"logins": logins}})
+    Traceback (most recent call last):
+    detector.errors.ConfigError: signals.yml: signals.logins.window: expected a duration such as 10s, found "ten"
+    """
+    fields = Fields(where)
+    named = fields.mapping(fields.mapping(document, "", ("signals",)).get("signals"), "signals")
+    if not named and not fields.problems:
+        fields.complain("signals", "none", "at least one signal")
+    if len(named) > MAX_SIGNALS:
+        fields.complain("signals", str(len(named)), f"at most {MAX_SIGNALS} signals")
+    found = [_signal(fields, name, entry, base_window_ms) for name, entry in named.items()]
+    fields.finish()
+    return tuple(signal for signal in found if signal is not None)
+
+
+def parse_conditions(fields: Fields, value: object, path: str) -> tuple[Condition, ...]:
+    """Return the conditions `{field: value | [values] | {not: …} | {at_least: n} | {below: n} | {present: bool}}`."""
+    out = []
+    for name, item in fields.mapping(value, path).items():
+        at = join(path, name)
+        if _field(fields, name, at) is not None:
+            condition = _condition(fields, name, item, at)
+            if condition is not None:
+                out.append(condition)
+    return tuple(out)
+
+
+def _condition(fields: Fields, name: str, item: object, path: str) -> Condition | None:
+    if not isinstance(item, Mapping):
+        values = _values(fields, item, path)
+        return Condition(name, any_of=values) if values else None
+    tests = fields.mapping(item, path, CONDITION_KEYS)
+    if not tests:
+        if not item:
+            fields.complain(path, shown(item), f"a value, a list of values or one of {listed(CONDITION_KEYS)}")
+        return None
+    numeric = {key: fields.number(tests[key], join(path, key)) for key in ("at_least", "below") if key in tests}
+    if numeric and len(numeric) < len(tests):
+        do = "use two signals, or leave one out"
+        fields.complain(path, f"a mixture of {listed(tests)}", "bounds for a number or values of a text, not both", do)
+        return None
+    any_of = _values(fields, tests["any_of"], join(path, "any_of")) if "any_of" in tests else None
+    none_of = _values(fields, tests["not"], join(path, "not")) if "not" in tests else None
+    present = tests.get("present")
+    if "present" in tests and not isinstance(present, bool):
+        fields.complain(join(path, "present"), shown(present), "true or false")
+        return None
+    low, high = numeric.get("at_least"), numeric.get("below")
+    if low is not None and high is not None and low >= high:
+        fields.complain(path, f"at_least {low:g} and below {high:g}", "a range that some number lies in")
+    return Condition(
+        name,
+        any_of=any_of,
+        none_of=none_of,
+        at_least=low,
+        below=high,
+        present=present if isinstance(present, bool) else None,
+    )
+
+
+def _values(fields: Fields, value: object, path: str) -> tuple[str, ...] | None:
+    """Return one value or a list of them, as canonical text."""
+    items = fields.items(value, path) if isinstance(value, list | tuple) else [(path, value)]
+    if not items:
+        fields.complain(path, "an empty list", "at least one value")
+    out = []
+    for at, item in items:
+        if isinstance(item, float):
+            do = f'put it in quotes, as the producer writes it: "{item}"'
+            fields.complain(at, shown(item), "text, a whole number, true or false", do)
+        elif isinstance(item, str | bool | int):
+            out.append(canonical(item))
+        else:
+            fields.complain(at, shown(item), "text, a whole number, true or false")
+    if len(set(out)) < len(out):
+        twice = next(v for i, v in enumerate(out) if v in out[:i])
+        fields.complain(path, f"{shown(twice)} twice", "each value once")
+    return tuple(out) or None
+
+
+def _field(fields: Fields, value: object, path: str) -> str | None:
+    """Return the name of an event's field."""
+    name = fields.text(value, path, longest=100)
+    if name in NEVER_FIELDS:
+        fields.complain(path, shown(name), f"a field of the event other than {listed(NEVER_FIELDS)}")
+        return None
+    return name
+
+
+def _dimensions(fields: Fields, value: object, path: str) -> tuple[str, ...]:
+    names = [(at, _field(fields, item, at)) for at, item in fields.items(value, path)]
+    for i, (at, name) in enumerate(names):
+        if name is not None and name in [other for _, other in names[:i]]:
+            fields.complain(at, f"{shown(name)} twice", "each dimension once")
+    if len(names) > MAX_DIMENSIONS:
+        fields.complain(
+            path, f"{len(names)} dimensions", f"at most {MAX_DIMENSIONS}", "leave out what no cause lies in"
+        )
+    return tuple(name for _, name in names if name is not None)
+
+
+def _by_language(fields: Fields, value: object, path: str, longest: int) -> dict[str, str]:
+    given = fields.mapping(value, path, LANGUAGES)
+    if isinstance(value, Mapping) and not value:
+        fields.complain(path, shown(value), f"a text for at least one of {listed(LANGUAGES)}")
+    texts = {lang: fields.text(text, join(path, lang), longest=longest) for lang, text in given.items()}
+    return {lang: texts[lang] or "" for lang in LANGUAGES if lang in texts}
+
+
+def _choice(words: type[StrEnum]) -> _Read:
+    def read(fields: Fields, value: object, path: str) -> StrEnum | None:
+        word = fields.choice(value, path, [str(word) for word in words])
+        return None if word is None else words(word)
+
+    return read
+
+
+def _texts(longest: int) -> _Read:
+    return lambda fields, value, path: _by_language(fields, value, path, longest)
+
+
+_READ: dict[str, _Read] = {
+    "title": _texts(80),
+    "what": _texts(60),
+    "events": parse_conditions,
+    "bad": parse_conditions,
+    "measure": _choice(Measure),
+    "value": _field,
+    "bad_above": Fields.number,
+    "bad_below": Fields.number,
+    "dimensions": _dimensions,
+    "window": lambda fields, value, path: fields.duration_ms(value, path, 1_000, MAX_WINDOW_MS),
+    "direction": _choice(Direction),
+    "severity": _choice(Severity),
+    "mode": _choice(Mode),
+    "count_by": _choice(CountBy),
+    "min_people": lambda fields, value, path: fields.whole(value, path, 1, 1_000_000),
+    "workaround": _texts(200),
+    "promise": _texts(120),
+}
+"""How each field of `FIELDS` is read; None is what was complained of."""
+
+_ONLY_FOR = {
+    "bad": (Measure.SHARE,),
+    "value": (Measure.VALUE,),
+    "bad_above": (Measure.VALUE,),
+    "bad_below": (Measure.VALUE,),
+    "direction": (Measure.COUNT,),
+}
+
+
+def _signal(fields: Fields, name: str, entry: object, base_window_ms: int) -> Signal | None:
+    path = f"signals.{name}"
+    before = len(fields.problems)
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME:
+        fields.complain(path, shown(name), f"a name of lower-case letters, digits and dashes, at most {_MAX_NAME} long")
+    given = fields.mapping(entry, path, _READ)
+    if not isinstance(entry, Mapping):
+        return None
+    values: dict[str, Any] = {key: _READ[key](fields, value, join(path, key)) for key, value in given.items()}
+    for field in FIELDS:
+        if field.default == "required" and field.name not in given:
+            fields.complain(join(path, field.name), "nothing", field.kind)
+    if isinstance(values.get("measure"), Measure):
+        _fits_measure(fields, path, given, values["measure"])
+    window_ms = values.pop("window", base_window_ms)
+    if window_ms and window_ms % base_window_ms:
+        allowed = f"a multiple of the base window {duration_text(base_window_ms)}"
+        fields.complain(join(path, "window"), shown(given["window"]), allowed)
+    if len(fields.problems) > before:
+        return None
+    return Signal(name=name, window_ms=window_ms, **({"dimensions": ()} | values))
+
+
+def _fits_measure(fields: Fields, path: str, given: Mapping[str, object], measure: Measure) -> None:
+    """Complain of what the measure needs and has not, or has and can't use."""
+    for key, measures in _ONLY_FOR.items():
+        if key in given and measure not in measures:
+            do = "its events are the bad ones: say which by `events`" if key == "bad" else "leave it out"
+            fields.complain(join(path, key), f"it with measure: {measure}", f"it only with measure: {measures[0]}", do)
+    if measure is Measure.SHARE and given.get("bad") == {}:
+        fields.complain(join(path, "bad"), "an empty mapping", _CONDITIONS, "with none, every event would be bad")
+    if measure is Measure.SHARE and "bad" not in given:
+        fields.complain(join(path, "bad"), "nothing", _CONDITIONS, "a share needs to know which events are bad")
+    if measure is Measure.VALUE:
+        if "value" not in given:
+            fields.complain(join(path, "value"), "nothing", "the field that is measured")
+        limits = [key for key in ("bad_above", "bad_below") if key in given]
+        if len(limits) != 1:
+            fields.complain(path, " and ".join(limits) or "neither", "exactly one of bad_above and bad_below")

@@ -1,0 +1,183 @@
+"""What people ask a store: cases, who is hit, what was decided for whom, the dead letters."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from detector.desk.records import Case, CaseState, EvidencePoint, LedgerRow, Notice, TimelineEntry
+from detector.errors import UsageError
+from streams.store import rows
+from streams.store import tables as t
+from streams.store.store import Store
+
+FINISHED = (CaseState.RESOLVED, CaseState.DISMISSED, CaseState.MERGED)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One attempt to hand a notice to a channel."""
+
+    notice: str
+    attempt: int
+    channel: str
+    outcome: str
+    at_ms: int
+    detail: str
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """One record that was no event."""
+
+    n: int
+    source: str
+    position: int
+    reason: str
+    path: str
+    size: int
+    data: bytes
+
+
+def list_cases(store: Store, *, finished: bool = False, merged: bool = False) -> list[Case]:
+    """Return the cases, newest first: the unfinished ones; with `finished` all but the merged ones."""
+    left_out = [] if merged else [CaseState.MERGED]
+    if not finished:
+        left_out = list(FINISHED)
+    wanted = sa.select(t.cases).where(
+        t.cases.c.tenant == store.tenant, t.cases.c.state.not_in([state.value for state in left_out])
+    )
+    with store.reading() as connection:
+        found = connection.execute(wanted.order_by(t.cases.c.opened_ms.desc(), t.cases.c.id))
+        return [rows.case_of(row) for row in found]
+
+
+def find_case(store: Store, prefix: str) -> Case:
+    """Return the case whose id begins so.
+
+    Raises
+    ------
+    UsageError
+        None does, or several do.
+    """
+    wanted = sa.select(t.cases).where(
+        t.cases.c.tenant == store.tenant, sa.func.substr(t.cases.c.id, 1, len(prefix)) == prefix
+    )
+    with store.reading() as connection:
+        found = [rows.case_of(row) for row in connection.execute(wanted.order_by(t.cases.c.id).limit(3))]
+    exact = [case for case in found if case.id == prefix]
+    if exact:
+        return exact[0]
+    if not prefix or not found:
+        message = f"case {prefix!r}: there is none in {store.path}; `tocsin cases --all` lists them"
+        raise UsageError(message)
+    if len(found) > 1:
+        message = f"case {prefix!r}: several begin so ({', '.join(case.id[:12] for case in found)} …); give more of it"
+        raise UsageError(message)
+    return found[0]
+
+
+def ledger(store: Store, case: str) -> Iterator[LedgerRow]:
+    """Yield who is affected (no withdrawn rows), in an order of the store's own."""
+    table = t.ledger
+    wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.case_id == case, table.c.withdrawn == 0)
+    with store.reading() as connection:
+        for row in connection.execute(wanted).yield_per(1_000):
+            yield rows.ledger_of(row)
+
+
+def ledger_row(store: Store, case: str, customer: int) -> LedgerRow | None:
+    """Return one customer's row, withdrawn or not."""
+    table = t.ledger
+    wanted = sa.select(table).where(
+        table.c.tenant == store.tenant, table.c.case_id == case, table.c.customer == customer
+    )
+    with store.reading() as connection:
+        row = connection.execute(wanted).first()
+    return None if row is None else rows.ledger_of(row)
+
+
+def notices(store: Store, case: str, customer: int | None = None) -> list[Notice]:
+    """Return a case's notices (of one customer), as they were decided."""
+    table = t.notices
+    wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.case_id == case)
+    if customer is not None:
+        wanted = wanted.where(table.c.customer == customer)
+    with store.reading() as connection:
+        found = [rows.notice_of(row) for row in connection.execute(wanted)]
+    return sorted(found, key=lambda notice: (notice.at_ms, notice.kind, notice.episode, notice.id))
+
+
+def timeline(store: Store, case: str) -> list[TimelineEntry]:
+    """Return a case's story."""
+    table = t.timeline
+    wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.case_id == case)
+    with store.reading() as connection:
+        return [rows.timeline_of(row) for row in connection.execute(wanted.order_by(table.c.seq, table.c.n))]
+
+
+def evidence(store: Store, case: str) -> list[EvidencePoint]:
+    """Return a case's observed and expected numbers, by signal and window."""
+    table = t.evidence
+    wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.case_id == case)
+    with store.reading() as connection:
+        return [rows.evidence_of(row) for row in connection.execute(wanted.order_by(table.c.signal, table.c.window_ms))]
+
+
+def deliveries(store: Store, notice: str) -> list[Delivery]:
+    """Return the attempts to deliver a notice."""
+    table = t.delivery
+    wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.notice == notice)
+    with store.reading() as connection:
+        found = connection.execute(wanted.order_by(table.c.attempt))
+        return [Delivery(r.notice, r.attempt, r.channel, r.outcome, r.at_ms, r.detail) for r in found]
+
+
+def names(store: Store, customers: Sequence[int]) -> dict[int, str]:
+    """Return the ids of these customers; an erased one is missing."""
+    out: dict[int, str] = {}
+    with store.reading() as connection:
+        for i in range(0, len(customers), 500):
+            wanted = sa.select(t.customer.c.key, t.customer.c.id).where(
+                t.customer.c.tenant == store.tenant, t.customer.c.key.in_(customers[i : i + 500])
+            )
+            out.update((row.key, row.id) for row in connection.execute(wanted))
+    return out
+
+
+def notice_sums(store: Store) -> dict[str, int | dict[str, int]]:
+    """Return how many notices stand how: `sent` (simulated ones too), `held`, `dropped` by reason."""
+    table = t.notices
+    counted = sa.select(table.c.state, table.c.reason, sa.func.count().label("n"))
+    wanted = counted.where(table.c.tenant == store.tenant).group_by(table.c.state, table.c.reason)
+    sums: dict[str, int] = {"sent": 0, "held": 0}
+    dropped: dict[str, int] = {}
+    with store.reading() as connection:
+        for row in connection.execute(wanted.order_by(table.c.state, table.c.reason)):
+            if row.state == "dropped":
+                dropped[row.reason] = row.n
+            else:
+                name = "sent" if row.state == "simulated" else row.state
+                sums[name] = sums.get(name, 0) + row.n
+    return {**sums, "dropped": dropped}
+
+
+def dead_letters(store: Store, *, reason: str | None = None, limit: int | None = None) -> list[DeadLetter]:
+    """Return the dead letters as they came."""
+    table = t.dead_letter
+    wanted = sa.select(table).where(table.c.tenant == store.tenant).order_by(table.c.n)
+    if reason is not None:
+        wanted = wanted.where(table.c.reason == reason)
+    if limit is not None:
+        wanted = wanted.limit(limit)
+    with store.reading() as connection:
+        found = connection.execute(wanted)
+        return [DeadLetter(r.n, r.source, r.position, r.reason, r.path, r.size, r.data) for r in found]
+
+
+def case_count(store: Store) -> Mapping[str, int]:
+    """Return how many cases stand in which state."""
+    table = t.cases
+    wanted = sa.select(table.c.state, sa.func.count().label("n")).where(table.c.tenant == store.tenant)
+    with store.reading() as connection:
+        return {row.state: row.n for row in connection.execute(wanted.group_by(table.c.state))}

@@ -1,0 +1,279 @@
+"""The store of one tenant: what a step brought and how far it got, in one transaction.
+
+Promises
+- `commit` writes everything or nothing. It is fenced: the step count and every source that moved must still stand
+  where this process left them, else `FencedError` and nothing is written.
+- What is read back is what was written; a snapshot whose checksum does not hold is an error, never an empty start.
+- Reads never wait for a writer.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from detector.errors import FencedError, UsageError
+from detector.pipeline import Effects
+from streams.store import rows
+from streams.store import tables as t
+from streams.store.database import READS, DamagedStoreError, translated
+from streams.store.values import (
+    ENGINE,
+    Advance,
+    Commit,
+    InForce,
+    IntakeRow,
+    Position,
+    Snapshot,
+    Waiting,
+)
+from streams.store.writing import Writer
+
+RECORDING, LIVE = "recording", "live"
+
+_STEPS = ""
+"""The position row that counts commits."""
+
+
+class Store:
+    """One tenant's part of an open store.  Made by `open_store`."""
+
+    def __init__(self, engine: sa.Engine, path: Path, tenant: str) -> None:
+        self.engine, self.path, self.tenant = engine, path, tenant
+        self._steps: int | None = None
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- transactions ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        """Hold the write lock from the first statement to the commit; an exception undoes everything."""
+        with translated(self.path), self.engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """See one state of the store throughout, without holding up the writer."""
+        with translated(self.path), self.engine.connect() as plain:
+            connection = plain.execution_options(**READS)
+            with connection.begin():
+                yield connection
+
+    # --- the whole store ------------------------------------------------------------------------------------------
+
+    def meta(self, key: str) -> bytes | None:
+        with self.reading() as connection:
+            return _meta(connection, key)
+
+    @property
+    def customer_key(self) -> bytes:
+        """The secret under which customers' ids are hashed."""
+        found = self.meta("customer_key")
+        if not found:
+            message = f"{self.path}: has lost its customer hash key; restore a backup"
+            raise DamagedStoreError(message)
+        return found
+
+    @property
+    def mode(self) -> str | None:
+        """`recording` or `live`; None until the first run."""
+        found = self.meta("mode")
+        return None if found is None else found.decode()
+
+    def claim_mode(self, mode: str) -> None:
+        """Make a new store a recording or a live one: from then on it is that.
+
+        Raises
+        ------
+        UsageError
+            It is the other one already.
+        """
+        with self.transaction() as connection:
+            found = _meta(connection, "mode")
+            if found is None:
+                connection.execute(rows.upsert(t.meta), {"key": "mode", "value": mode.encode()})
+            elif found.decode() != mode:
+                message = (
+                    f"{self.path}: is a {found.decode()} store and takes no {mode} events; "
+                    f"give --db another file ({LIVE}: made with --follow, {RECORDING}: without)"
+                )
+                raise UsageError(message)
+
+    # --- how far, and from where to go on -------------------------------------------------------------------------
+
+    def positions(self) -> dict[str, Position]:
+        with self.reading() as connection:
+            found = connection.execute(sa.select(t.position).where(t.position.c.tenant == self.tenant))
+            return {row.source: Position(row.next, row.detail) for row in found if row.source != _STEPS}
+
+    def snapshot(self) -> Snapshot | None:
+        """Return the last committed snapshot.
+
+        Raises
+        ------
+        DamagedStoreError
+            Its checksum does not hold, or another engine version wrote it.
+        """
+        with self.reading() as connection:
+            row = connection.execute(sa.select(t.snapshot).where(t.snapshot.c.tenant == self.tenant)).first()
+            committed = _steps(connection, self.tenant)
+        if row is None:
+            if committed:
+                message = f"{self.path}: holds results but no snapshot; restore a backup, or replay into another --db"
+                raise DamagedStoreError(message)
+            return None
+        if hashlib.sha256(row.data).digest() != row.checksum:
+            message = f"{self.path}: its snapshot is damaged (checksum); restore a backup, or replay into another --db"
+            raise DamagedStoreError(message)
+        if row.engine != ENGINE:
+            message = (
+                f"{self.path}: was last used by another engine version ({row.engine}, this is {ENGINE}); "
+                "replay the recording into another --db"
+            )
+            raise UsageError(message)
+        return Snapshot(row.data, row.config, bool(row.ended), row.engine)
+
+    def join(self) -> None:
+        """Take the store's step count as ours: from here on every commit is fenced by it."""
+        with self.reading() as connection:
+            self._steps = _steps(connection, self.tenant)
+
+    def commit(self, effects: Effects, also: Commit | None = None) -> None:
+        """Write a step's effects, the new positions and the snapshot, or nothing.
+
+        Raises
+        ------
+        FencedError
+            Another process moved the step count or a source since `join`.
+        UnreachableError
+            Locked, or the disk is full: nothing is lost, the same commit may be tried again.
+        """
+        also = also or Commit()
+        if self._steps is None:
+            self.join()
+        steps = self._steps or 0
+        with self.transaction() as connection:
+            self._fence(connection, Advance(_STEPS, steps or None, steps + 1))
+            for advance in also.advances:
+                self._fence(connection, advance)
+            Writer(connection, self.tenant).write(effects, also)
+            if also.snapshot is not None:
+                self._write_snapshot(connection, also.snapshot)
+        self._steps = steps + 1
+
+    def _fence(self, connection: sa.Connection, advance: Advance) -> None:
+        row = {"tenant": self.tenant, "source": advance.source, "next": advance.new, "detail": advance.detail}
+        if advance.old is None:
+            changed = connection.execute(rows.upsert(t.position, replace=False), row).rowcount
+        else:
+            fenced = sa.update(t.position).where(
+                t.position.c.tenant == self.tenant,
+                t.position.c.source == advance.source,
+                t.position.c.next == advance.old,
+            )
+            changed = connection.execute(fenced.values(next=advance.new, detail=advance.detail)).rowcount
+        if changed != 1:
+            message = (
+                f"{self.path}: another process went on with this store; nothing of this step was written, start again"
+            )
+            raise FencedError(message)
+
+    def _write_snapshot(self, connection: sa.Connection, snapshot: Snapshot) -> None:
+        row = {
+            "tenant": self.tenant,
+            "engine": snapshot.engine,
+            "config": snapshot.config,
+            "ended": int(snapshot.ended),
+            "checksum": hashlib.sha256(snapshot.data).digest(),
+            "data": snapshot.data,
+        }
+        connection.execute(rows.upsert(t.snapshot), row)
+
+    def in_force(self) -> list[InForce]:
+        """Return the configurations that were in force, in order."""
+        with self.reading() as connection:
+            found = connection.execute(
+                sa.select(t.config).where(t.config.c.tenant == self.tenant).order_by(t.config.c.seq)
+            )
+            return [InForce(row.hash, row.body, row.from_window_ms) for row in found]
+
+    # --- the inbox ------------------------------------------------------------------------------------------------
+
+    def post(self, data: bytes) -> int:
+        """Leave a command for the runner that is at work; returns its number."""
+        with self.transaction() as connection:
+            row = {"tenant": self.tenant, "state": "waiting", "data": data, "answer": ""}
+            return int(connection.execute(sa.insert(t.inbox).returning(t.inbox.c.id), row).scalar_one())
+
+    def waiting(self) -> list[Waiting]:
+        wanted = (
+            sa.select(t.inbox)
+            .where(t.inbox.c.tenant == self.tenant, t.inbox.c.state == "waiting")
+            .order_by(t.inbox.c.id)
+        )
+        with self.reading() as connection:
+            return [Waiting(row.id, row.data) for row in connection.execute(wanted)]
+
+    def answer(self, number: int) -> tuple[str, str]:
+        """Return a command's state (`waiting`, `done`, `refused`) and the reason."""
+        with self.reading() as connection:
+            row = connection.execute(sa.select(t.inbox).where(t.inbox.c.id == number)).one()
+            return str(row.state), str(row.answer)
+
+    # --- the live log ---------------------------------------------------------------------------------------------
+
+    def append_intake(self, found: Sequence[IntakeRow]) -> None:
+        """Make blocks and ticks durable before anything is made of them."""
+        with self.transaction() as connection:
+            values = [
+                {"tenant": self.tenant, **{f: getattr(row, f) for f in IntakeRow.__dataclass_fields__}} for row in found
+            ]
+            connection.execute(sa.insert(t.intake), values)
+
+    def intake(self, from_seq: int) -> Iterator[IntakeRow]:
+        """Yield the live log's rows from `from_seq` on."""
+        with self.reading() as connection:
+            wanted = (
+                sa.select(t.intake)
+                .where(t.intake.c.tenant == self.tenant, t.intake.c.seq >= from_seq)
+                .order_by(t.intake.c.seq)
+            )
+            for row in connection.execute(wanted).yield_per(16):
+                yield IntakeRow(row.seq, row.source, row.position, row.next, row.ingest_ms, row.data, row.detail)
+
+    def prune_intake(self, below_seq: int) -> None:
+        """Forget rows that the committed snapshot lies behind."""
+        with self.transaction() as connection:
+            connection.execute(sa.delete(t.intake).where(t.intake.c.tenant == self.tenant, t.intake.c.seq < below_seq))
+
+    # --- sums -----------------------------------------------------------------------------------------------------
+
+    def tally(self) -> dict[str, dict[str, int]]:
+        """Return the sums over the store's life: what → reason → n."""
+        out: dict[str, dict[str, int]] = {}
+        with self.reading() as connection:
+            for row in connection.execute(sa.select(t.tally).where(t.tally.c.tenant == self.tenant)):
+                if row.n:
+                    out.setdefault(row.what, {})[row.reason] = row.n
+        return {what: dict(sorted(reasons.items())) for what, reasons in sorted(out.items())}
+
+
+def _meta(connection: sa.Connection, key: str) -> bytes | None:
+    found: Any = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.key == key)).scalar_one_or_none()
+    return None if found is None else bytes(found)
+
+
+def _steps(connection: sa.Connection, tenant: str) -> int:
+    wanted = sa.select(t.position.c.next).where(t.position.c.tenant == tenant, t.position.c.source == _STEPS)
+    return int(connection.execute(wanted).scalar_one_or_none() or 0)

@@ -1,0 +1,306 @@
+"""What the store keeps: one table per noun, `tenant` first in every key.
+
+Rules of the file
+- A customer's raw id, name and addresses stand in `customer` only; everywhere else is the keyed hash (an int64).
+- Times are epoch milliseconds, booleans 0 and 1, structures JSON or packed bytes: the SQL is the same on SQLite and
+  PostgreSQL.
+- A change here needs a migration; a test holds the two equal.
+"""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+
+def _need(name: str, kind: type) -> Column[object]:
+    return Column(name, kind, nullable=False)
+
+
+def _may(name: str, kind: type) -> Column[object]:
+    return Column(name, kind, nullable=True)
+
+
+meta = Table("meta", metadata, Column("key", Text, primary_key=True), _need("value", LargeBinary))
+"""What holds for the whole store: its customer hash key, its mode (recording or live), which program made it."""
+
+config = Table(
+    "config",
+    metadata,
+    _need("tenant", Text),
+    _need("seq", BigInteger),
+    _need("hash", Text),
+    _need("body", LargeBinary),
+    _may("from_window_ms", BigInteger),
+    PrimaryKeyConstraint("tenant", "seq"),
+)
+"""Which configuration was in force from which window on; NULL: from the first."""
+
+position = Table(
+    "position",
+    metadata,
+    _need("tenant", Text),
+    _need("source", Text),
+    _need("next", BigInteger),
+    _need("detail", LargeBinary),
+    PrimaryKeyConstraint("tenant", "source"),
+)
+"""How far each source was read. The row with the empty source counts the commits: it fences every one of them."""
+
+snapshot = Table(
+    "snapshot",
+    metadata,
+    _need("tenant", Text),
+    _need("engine", Text),
+    _need("config", Text),
+    _need("ended", Integer),
+    _need("checksum", LargeBinary),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant"),
+)
+
+window_record = Table(
+    "window_record",
+    metadata,
+    _need("tenant", Text),
+    _need("window_ms", BigInteger),
+    _need("partition", Integer),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant", "window_ms", "partition"),
+)
+
+desk_log = Table(
+    "desk_log",
+    metadata,
+    _need("tenant", Text),
+    _need("seq", BigInteger),
+    _need("kind", Text),
+    _need("at_ms", BigInteger),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant", "seq"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    _need("tenant", Text),
+    _need("state", Text),
+    _need("data", LargeBinary),
+    _need("answer", Text),
+    sqlite_autoincrement=True,
+)
+"""Commands for a runner that is at work: `waiting`, then `done` or `refused` with the reason as `answer`."""
+
+cases = Table(
+    "cases",
+    metadata,
+    _need("tenant", Text),
+    _need("id", Text),
+    _need("mode", Text),
+    _need("state", Text),
+    _need("severity", Text),
+    _need("onset_ms", BigInteger),
+    _need("opened_ms", BigInteger),
+    _need("body", LargeBinary),
+    PrimaryKeyConstraint("tenant", "id"),
+    Index("cases_by_state", "tenant", "state", "opened_ms"),
+)
+
+timeline = Table(
+    "timeline",
+    metadata,
+    _need("tenant", Text),
+    _need("case_id", Text),
+    _need("seq", BigInteger),
+    _need("n", Integer),
+    _need("at_ms", BigInteger),
+    _need("what", Text),
+    _need("by", Text),
+    _need("detail", Text),
+    PrimaryKeyConstraint("tenant", "case_id", "seq", "n"),
+)
+
+evidence = Table(
+    "evidence",
+    metadata,
+    _need("tenant", Text),
+    _need("case_id", Text),
+    _need("signal", Text),
+    _need("window_ms", BigInteger),
+    _need("observed", BigInteger),
+    _need("expected", Double),
+    _need("trials", BigInteger),
+    _need("low", Double),
+    _need("high", Double),
+    PrimaryKeyConstraint("tenant", "case_id", "signal", "window_ms"),
+    sqlite_with_rowid=False,
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    _need("tenant", Text),
+    _need("case_id", Text),
+    _need("customer", BigInteger),
+    _need("grade", Text),
+    _need("state", Text),
+    _need("probability", Double),
+    _need("first_failure_ms", BigInteger),
+    _need("last_failure_ms", BigInteger),
+    _need("tries", BigInteger),
+    _may("last_success_ms", BigInteger),
+    _may("contact_ms", BigInteger),
+    _need("withdrawn", Integer),
+    PrimaryKeyConstraint("tenant", "case_id", "customer"),
+    Index("ledger_by_customer", "tenant", "customer"),
+    sqlite_with_rowid=False,
+)
+
+notices = Table(
+    "notices",
+    metadata,
+    _need("tenant", Text),
+    _need("id", Text),
+    _need("case_id", Text),
+    _need("customer", BigInteger),
+    _need("kind", Text),
+    _need("episode", Integer),
+    _need("decision", Text),
+    _need("state", Text),
+    _need("reason", Text),
+    _may("until_ms", BigInteger),
+    _need("at_ms", BigInteger),
+    _may("channel", Text),
+    _need("language", Text),
+    _need("time_zone", Text),
+    _need("signal", Text),
+    _need("cause", LargeBinary),
+    _need("when_ms", BigInteger),
+    _need("stale_ms", BigInteger),
+    _need("checks", LargeBinary),
+    PrimaryKeyConstraint("tenant", "id"),
+    UniqueConstraint("tenant", "case_id", "customer", "kind", "episode", name="one_intent_per_person"),
+    Index("notices_by_customer", "tenant", "customer"),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    _need("tenant", Text),
+    _need("notice", Text),
+    _need("state", Text),
+    _need("channel", Text),
+    _need("attempts", Integer),
+    _need("due_ms", BigInteger),
+    _need("stale_ms", BigInteger),
+    _may("claimed_ms", BigInteger),
+    PrimaryKeyConstraint("tenant", "notice"),
+    Index("outbox_due", "tenant", "state", "due_ms"),
+)
+"""What is to be sent: `waiting`, `claimed` (being sent), `sent`, `failed`, `suppressed`, `unknown`."""
+
+delivery = Table(
+    "delivery",
+    metadata,
+    _need("tenant", Text),
+    _need("notice", Text),
+    _need("attempt", Integer),
+    _need("channel", Text),
+    _need("outcome", Text),
+    _need("at_ms", BigInteger),
+    _need("detail", Text),
+    PrimaryKeyConstraint("tenant", "notice", "attempt"),
+)
+"""Attempts and what came of them. Attempt 0 is the simulated one of a recording or a dry run."""
+
+dead_letter = Table(
+    "dead_letter",
+    metadata,
+    _need("tenant", Text),
+    _need("n", BigInteger),
+    _need("source", Text),
+    _need("position", BigInteger),
+    _need("reason", Text),
+    _need("path", Text),
+    _need("size", BigInteger),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant", "n"),
+    Index("dead_letter_by_reason", "tenant", "reason"),
+)
+"""Records that are no events, numbered as they came; `data` holds their first 4 KiB."""
+
+tally = Table(
+    "tally",
+    metadata,
+    _need("tenant", Text),
+    _need("what", Text),
+    _need("reason", Text),
+    _need("n", BigInteger),
+    PrimaryKeyConstraint("tenant", "what", "reason"),
+)
+"""Sums over the store's life: `events`, `applied`, `windows`, `dropped` and `dead` by reason."""
+
+customer = Table(
+    "customer",
+    metadata,
+    _need("tenant", Text),
+    _need("key", BigInteger),
+    _need("id", Text),
+    _need("name", Text),
+    _need("language", Text),
+    _need("time_zone", Text),
+    _need("email", Text),
+    _need("phone", Text),
+    _need("consent", Text),
+    _need("known", Integer),
+    PrimaryKeyConstraint("tenant", "key"),
+)
+"""The one table with customers' ids. `known` 0: a bare row, seen failing but not in the directory."""
+
+customer_alias = Table(
+    "customer_alias",
+    metadata,
+    _need("tenant", Text),
+    _need("alias", BigInteger),
+    _need("key", BigInteger),
+    PrimaryKeyConstraint("tenant", "alias"),
+    Index("alias_by_customer", "tenant", "key"),
+    sqlite_with_rowid=False,
+)
+
+erased = Table(
+    "erased",
+    metadata,
+    _need("tenant", Text),
+    _need("key", BigInteger),
+    PrimaryKeyConstraint("tenant", "key"),
+    sqlite_with_rowid=False,
+)
+"""Tombstones: the salted hash of an erased customer, who stays unknown whatever comes later."""
+
+intake = Table(
+    "intake",
+    metadata,
+    _need("tenant", Text),
+    _need("seq", BigInteger),
+    _need("source", Text),
+    _need("position", BigInteger),
+    _need("next", BigInteger),
+    _need("ingest_ms", BigInteger),
+    _may("data", LargeBinary),
+    _need("detail", LargeBinary),
+    PrimaryKeyConstraint("tenant", "seq"),
+)
+"""The log of a live store: blocks of lines as they came, stamped once; `data` NULL is a tick."""

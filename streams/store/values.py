@@ -1,0 +1,85 @@
+"""The values that go into and come out of the store beside the core's own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+ENGINE = "1"
+"""Version of what a snapshot holds; a snapshot of another one is not restored."""
+
+
+@dataclass(frozen=True)
+class Advance:
+    """A source was read from `old` (None: never before) up to `new`; `detail` is the intake's own note on it."""
+
+    source: str
+    old: int | None
+    new: int
+    detail: bytes = b""
+
+
+@dataclass(frozen=True)
+class Position:
+    next: int
+    detail: bytes
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The pipeline's state at the positions it was committed with."""
+
+    data: bytes
+    config: str
+    """Hash of the configuration it was made under."""
+    ended: bool = False
+    """The input's end was reached and all windows are closed."""
+    engine: str = ENGINE
+
+
+@dataclass(frozen=True)
+class InForce:
+    """A configuration and the window from which it counts."""
+
+    hash: str
+    body: bytes
+    from_window_ms: int | None
+
+
+@dataclass(frozen=True)
+class IntakeRow:
+    """One stretch of the live log: lines as they came, or a tick (`data` None)."""
+
+    seq: int
+    source: str
+    position: int
+    next: int
+    ingest_ms: int
+    data: bytes | None
+    detail: bytes = b""
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A command in the inbox."""
+
+    id: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a command: `refused` with the reason, or done."""
+
+    id: int
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Everything one transaction writes beside the effects."""
+
+    advances: Sequence[Advance] = ()
+    snapshot: Snapshot | None = None
+    config: InForce | None = None
+    answers: Sequence[Answer] = ()
+    sources: Sequence[str] = ()
+    """Where each of the effects' invalid records came from."""

@@ -1,0 +1,135 @@
+"""Writes what one step brought, inside the caller's transaction: whole rows by key, sums added up, log rows once."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import sqlalchemy as sa
+
+from detector.config import WEEK_MS
+from detector.desk.records import NoticeState
+from detector.events import Invalid
+from detector.pipeline import Effects
+from streams.store import rows
+from streams.store import tables as t
+from streams.store.values import Commit, InForce
+
+KEEP_WINDOWS_MS = 8 * WEEK_MS
+
+
+class Writer:
+    """Writes one step's effects inside a transaction."""
+
+    def __init__(self, connection: sa.Connection, tenant: str) -> None:
+        self._connection, self._tenant = connection, tenant
+
+    def write(self, effects: Effects, also: Commit) -> None:
+        sources = also.sources or [""] * len(effects.invalid)
+        dead = list(zip(sources, effects.invalid, strict=True))
+        self._windows(effects)
+        self._put(t.desk_log, map(rows.log_row, effects.log), replace=False)
+        self._desk(effects)
+        self._dead(dead)
+        self._bare_customers(effects.customers)
+        self.tallies(_sums(effects, dead))
+        for done in also.answers:
+            state = "refused" if done.refused else "done"
+            self._connection.execute(
+                sa.update(t.inbox).where(t.inbox.c.id == done.id).values(state=state, answer=done.refused)
+            )
+        if also.config is not None:
+            self._configured(also.config)
+
+    def _put(self, table: sa.Table, values: Iterable[rows.Row], *, replace: bool = True) -> None:
+        """Insert or replace by key; of several rows of one key the last counts."""
+        key = [c.name for c in table.primary_key.columns]
+        last = {tuple(row[k] for k in key): row for row in values}
+        if last:
+            self._connection.execute(rows.upsert(table, replace=replace), list(last.values()))
+
+    def _windows(self, effects: Effects) -> None:
+        if not effects.windows:
+            return
+        self._put(t.window_record, map(rows.window_row, effects.windows))
+        oldest = max(record.window_ms for record in effects.windows) - KEEP_WINDOWS_MS
+        old = sa.delete(t.window_record).where(
+            t.window_record.c.tenant == self._tenant, t.window_record.c.window_ms < oldest
+        )
+        self._connection.execute(old)
+
+    def _desk(self, effects: Effects) -> None:
+        desk = effects.desk
+        for case, signal in dict.fromkeys(desk.rewritten):
+            gone = (
+                (t.evidence.c.tenant == self._tenant) & (t.evidence.c.case_id == case) & (t.evidence.c.signal == signal)
+            )
+            self._connection.execute(sa.delete(t.evidence).where(gone))
+        self._put(t.evidence, map(rows.evidence_row, desk.evidence))
+        self._put(t.cases, map(rows.case_row, desk.cases))
+        self._put(t.timeline, map(rows.timeline_row, desk.timeline))
+        self._put(t.ledger, map(rows.ledger_row, desk.ledger))
+        self._put(t.notices, map(rows.notice_row, desk.notices))
+        simulated, queued = [], []
+        for notice in desk.notices:
+            common = {"tenant": notice.tenant, "notice": notice.id, "channel": notice.channel or ""}
+            if notice.state is NoticeState.SIMULATED:
+                simulated.append({**common, "attempt": 0, "outcome": "simulated", "at_ms": notice.at_ms, "detail": ""})
+            elif notice.state is NoticeState.QUEUED:
+                times = {"due_ms": notice.at_ms, "stale_ms": notice.stale_ms, "claimed_ms": None}
+                queued.append({**common, "state": "waiting", "attempts": 0, **times})
+        self._put(t.delivery, simulated, replace=False)
+        self._put(t.outbox, queued, replace=False)
+
+    def _dead(self, dead: Sequence[tuple[str, Invalid]]) -> None:
+        if not dead:
+            return
+        newest = sa.select(sa.func.coalesce(sa.func.max(t.dead_letter.c.n), 0)).where(
+            t.dead_letter.c.tenant == self._tenant
+        )
+        first = int(self._connection.execute(newest).scalar_one()) + 1
+        values = [
+            {
+                "tenant": self._tenant,
+                "n": first + i,
+                "source": source,
+                "position": record.position,
+                "reason": record.reason,
+                "path": record.path,
+                "size": record.size,
+                "data": record.data[:4096],
+            }
+            for i, (source, record) in enumerate(dead)
+        ]
+        self._connection.execute(sa.insert(t.dead_letter), values)
+
+    def _bare_customers(self, found: Mapping[int, str]) -> None:
+        empty = dict.fromkeys(("name", "language", "time_zone", "email", "phone", "consent"), "")
+        values = (
+            {"tenant": self._tenant, "key": key, "id": raw, "known": 0, **empty} for key, raw in found.items() if key
+        )
+        self._put(t.customer, values, replace=False)
+
+    def tallies(self, sums: Mapping[tuple[str, str], int]) -> None:
+        values = [
+            {"tenant": self._tenant, "what": what, "reason": reason, "n": n} for (what, reason), n in sums.items() if n
+        ]
+        if values:
+            self._connection.execute(rows.upsert(t.tally, add=("n",)), values)
+
+    def _configured(self, config: InForce) -> None:
+        newest = sa.select(sa.func.coalesce(sa.func.max(t.config.c.seq), 0)).where(t.config.c.tenant == self._tenant)
+        row = {
+            "tenant": self._tenant,
+            "seq": int(self._connection.execute(newest).scalar_one()) + 1,
+            "hash": config.hash,
+            "body": config.body,
+            "from_window_ms": config.from_window_ms,
+        }
+        self._connection.execute(sa.insert(t.config), row)
+
+
+def _sums(effects: Effects, dead: Sequence[tuple[str, Invalid]]) -> dict[tuple[str, str], int]:
+    out = {("events", ""): effects.records, ("applied", ""): effects.applied, ("windows", ""): effects.closed}
+    for reason, n in effects.dropped.items():
+        out["dropped", reason] = n
+    for _, record in dead:
+        out["dead", record.reason] = out.get(("dead", record.reason), 0) + 1
+    return out

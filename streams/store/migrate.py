@@ -59,8 +59,9 @@ def bring_up(engine: sa.Engine, path: Path) -> None:
     backup = path.with_name(f"{path.name}.backup-{found}")
     with translated(path):
         if not backup.exists():
-            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-                connection.exec_driver_sql("VACUUM INTO ?", (str(backup),))
-            backup.chmod(0o600)
+            backup.touch(mode=0o600)
+            raw = engine.raw_connection()
+            raw.cursor().execute("VACUUM INTO ?", (str(backup),))
+            raw.close()
         with engine.begin() as connection:
             upgrade(connection)

@@ -1,0 +1,309 @@
+"""What tocsin.yml may hold: every field with its type, default and meaning.
+
+The reference page is made of these models. They take plain values (`streams/yamlfile.py`) and list every mistake at
+once, in the words of `detector.errors.Problem`.
+"""
+
+import re
+from dataclasses import replace
+from typing import Annotated, Any, Literal, LiteralString, NoReturn, Self
+from zoneinfo import ZoneInfo, available_timezones
+
+import pydantic
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, Budget, QuietHours
+from detector.errors import ConfigError, Problem
+from detector.fields import Fields, did_you_mean, duration_text, join, listed, parse_duration_ms, shown
+from detector.signals import Condition, parse_conditions
+
+_PER_MS = {"hour": HOUR_MS, "day": DAY_MS, "week": WEEK_MS}
+_BUDGET = re.compile(r"(\d{1,4}) false cases? (?:per|a) (hour|day|week)")
+_QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
+_ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+_INNER: LiteralString = "problems"
+"""Type of an error that carries the problems of a value with fields of its own."""
+_SECRET: LiteralString = "secret"
+"""Type of an error whose input is not shown."""
+
+
+def _refuse(allowed: str, do: str = "", *, kind: LiteralString = "refused") -> NoReturn:
+    raise PydanticCustomError(kind, "{allowed}", {"allowed": allowed, "do": do})
+
+
+# --- kinds of values ------------------------------------------------------------------------------------------------
+
+
+def _duration(low_ms: int, high_ms: int) -> BeforeValidator:
+    def read(value: object) -> int:
+        ms = parse_duration_ms(value)
+        if ms is None:
+            _refuse("a duration such as 10s")
+        if not low_ms <= ms <= high_ms:
+            _refuse(f"a duration from {duration_text(low_ms)} to {duration_text(high_ms)}")
+        return ms
+
+    return BeforeValidator(read)
+
+
+def _budget(value: object) -> Budget:
+    match = _BUDGET.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) < 1:
+        _refuse('a budget such as "1 false case per week" (per hour, day or week)')
+    return Budget(cases=int(match[1]), per_ms=_PER_MS[match[2]])
+
+
+def _quiet_hours(value: object) -> QuietHours:
+    if value == "none":
+        return QuietHours(0, 0)
+    match = _QUIET.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        _refuse('local times of day such as "21:00-07:00", or none')
+    start_hour, start_minute, end_hour, end_minute = map(int, match.groups())
+    return QuietHours(start_hour * 60 + start_minute, end_hour * 60 + end_minute)
+
+
+def _contacts(value: object) -> tuple[Condition, ...]:
+    fields = Fields("")
+    conditions = parse_conditions(fields, value, "")
+    if fields.problems:
+        raise PydanticCustomError(_INNER, _INNER, {"problems": fields.problems})
+    if not conditions:
+        _refuse("conditions: {field: value}", "with none, every event would be a contact")
+    return conditions
+
+
+def _time_zone(value: object) -> str:
+    try:
+        if isinstance(value, str):
+            return ZoneInfo(value).key
+    except (KeyError, ValueError, OSError):
+        pass
+    _refuse("a time zone such as Asia/Jakarta", did_you_mean(value, available_timezones()))
+
+
+def _name(value: object) -> str:
+    if isinstance(value, str) and _NAME.fullmatch(value) and len(value) <= 60:
+        return value
+    _refuse("a name of lower-case letters, digits and dashes, at most 60 long")
+
+
+def _channels(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(v, str) and _NAME.fullmatch(v) for v in value):
+        _refuse("a list of channels such as [whatsapp, email]")
+    if len(set(value)) < len(value):
+        _refuse("each channel once")
+    return tuple(value)
+
+
+def _or_empty(value: object) -> object:
+    return {} if value is None else value
+
+
+Name = Annotated[str, BeforeValidator(_name)]
+
+
+# --- tocsin.yml -----------------------------------------------------------------------------------------------------
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, arbitrary_types_allowed=True, hide_input_in_errors=True
+    )
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _nothing_is_the_defaults(cls, value: object) -> object:
+        return _or_empty(value)
+
+
+class InputSection(_Section):
+    """How events are read into windows."""
+
+    format: Name = Field(default="json", description="The format of the input unless a command names another.")
+    window: Annotated[int, _duration(1_000, HOUR_MS)] = Field(
+        default=MINUTE_MS, description="The base window; a signal's window is a multiple of it."
+    )
+    lateness: Annotated[int, _duration(0, DAY_MS)] = Field(
+        default=2 * MINUTE_MS, description="A window closes when events this much later than its end have been seen."
+    )
+    skew: Annotated[int, _duration(0, DAY_MS)] = Field(
+        default=5 * MINUTE_MS, description="An event may be this far ahead of the moment it entered."
+    )
+    leap: Annotated[int, _duration(MINUTE_MS, 365 * DAY_MS)] = Field(
+        default=HOUR_MS, description="In a recording an event this far ahead waits until later ones confirm the time."
+    )
+    people: Annotated[int, _duration(0, DAY_MS)] = Field(
+        default=30 * MINUTE_MS, description="A customer's failures within this long are one piece of evidence."
+    )
+    recovery: Annotated[int, _duration(MINUTE_MS, 56 * DAY_MS)] = Field(
+        default=3 * DAY_MS, description="How long a customer's success after a failure is waited for."
+    )
+
+
+class LimitsSection(_Section):
+    """What bounds memory, whatever the stream holds."""
+
+    values: int = Field(
+        default=1_000, ge=1, le=1_000_000, description="Values per dimension; further ones count as one."
+    )
+    cells: int = Field(default=50_000, ge=1, le=10_000_000, description="Combinations of dimension values per signal.")
+    unrecovered: int = Field(
+        default=1_000_000,
+        ge=1,
+        le=100_000_000,
+        description="Customers per signal whose success is waited for; oldest go first.",
+    )
+    record_bytes: int = Field(
+        default=262_144, ge=256, le=67_108_864, description="Larger records go to the dead letters unread."
+    )
+
+
+class NoticesSection(_Section):
+    """Whom to tell, when, how often."""
+
+    send: bool = Field(
+        default=False, description="false: dry run, every notice is decided and stored, none leaves the house."
+    )
+    channels: Annotated[tuple[str, ...], BeforeValidator(_channels)] = Field(
+        default=("whatsapp", "email"), description="In order of preference, as far as the customer consents."
+    )
+    quiet_hours: Annotated[QuietHours, BeforeValidator(_quiet_hours)] = Field(
+        default=QuietHours(), description='Nobody is told between these times of their own day: "21:00-07:00", or none.'
+    )
+    per_day: int = Field(default=2, ge=0, le=100, description="Notices a customer may get in 24 hours, over all cases.")
+    stale_after: Annotated[int, _duration(MINUTE_MS, 7 * DAY_MS)] = Field(
+        default=6 * HOUR_MS,
+        description="This long after the customer's failure (or success) a notice is not sent any more.",
+    )
+    min_probability: float = Field(
+        default=0.5, ge=0, le=1, description="A customer is told only if it was the problem with this probability."
+    )
+    hold_in_contact: Annotated[int, _duration(0, 30 * DAY_MS)] = Field(
+        default=DAY_MS, description="Who contacted us within this long is in contact already and is not told."
+    )
+    language: Literal["en", "id"] = Field(default="id", description="For customers whose language is not known.")
+    time_zone: Annotated[str, BeforeValidator(_time_zone)] = Field(
+        default="Asia/Jakarta", description="For customers whose time zone is not known."
+    )
+
+
+_REFERENCE = "{env: NAME} or {file: PATH}"
+
+
+class SecretReference(_Section):
+    """Where a secret is: `{env: NAME}` or `{file: PATH}`."""
+
+    env: str | None = Field(default=None, description="An environment variable that holds it.")
+    file: str | None = Field(default=None, description="A file that holds it, relative to the configuration.")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, value: object) -> object:
+        if not isinstance(value, dict | SecretReference):
+            _refuse(_REFERENCE, "a secret in a configuration is no secret", kind=_SECRET)
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            _refuse(_REFERENCE)
+        if self.env is not None and not _ENVIRONMENT_NAME.fullmatch(self.env):
+            _refuse(_REFERENCE, "a name is made of letters, digits and underscores")
+        return self
+
+
+class PrivacySection(_Section):
+    """What protects customers' ids."""
+
+    customer_key: SecretReference | None = Field(
+        default=None,
+        description="Key for hashing customers' ids, 16 bytes or more; without one each store draws its own.",
+    )
+
+
+class Document(_Section):
+    """The whole of tocsin.yml."""
+
+    tenant: Name = Field(default="default", description="Whose events these are.")
+    budget: Annotated[Budget, BeforeValidator(_budget)] = Field(
+        default=Budget(), description="How many false cases are put up with; 95 % of the weeks stay within it."
+    )
+    input: InputSection = InputSection()
+    contacts: Annotated[tuple[Condition, ...], BeforeValidator(_contacts)] = Field(
+        default=(Condition("kind", any_of=("contact",)),),
+        description="Which events are contacts: a chat, a call, a ticket.",
+    )
+    notices: NoticesSection = NoticesSection()
+    customers: str = Field(
+        default="customers.csv", description="The customer directory, relative to the configuration."
+    )
+    privacy: PrivacySection = PrivacySection()
+    limits: LimitsSection = LimitsSection()
+    formats: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_empty)] = Field(
+        default={}, description="Mappings from the JSON of your producers to events, by the name that --format takes."
+    )
+
+
+def parse_document(document: object, where: str = "tocsin.yml") -> Document:
+    """Return the checked tocsin.yml; an empty one holds the defaults.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake at once.
+    """
+    try:
+        return Document.model_validate(document)
+    except pydantic.ValidationError as error:
+        raise ConfigError([p for d in error.errors(include_url=False) for p in _problems(where, d)]) from error
+
+
+_ALLOWED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "tuple_type": "a list",
+    "invalid_key": "text as keys",
+}
+
+
+def _problems(where: str, details: ErrorDetails) -> list[Problem]:
+    """Say in our words what pydantic found."""
+    loc, kind, context = details["loc"], details["type"], details.get("ctx", {})
+    path = ""
+    for part in loc:
+        if part != "[key]":
+            path = f"{path}[{part}]" if isinstance(part, int) else join(path, part)
+    if kind == _INNER:
+        inner: list[Problem] = context["problems"]
+        return [replace(p, path=f"{where}: {join(path, p.path.removeprefix(': '))}") for p in inner]
+    found, allowed, do = shown(details["input"]), _ALLOWED.get(kind, details["msg"]), context.get("do", "")
+    if kind == "extra_forbidden":
+        known = list(_section(loc[:-1]).model_fields)
+        found, allowed, do = "an unknown field", f"one of {listed(known)}", did_you_mean(loc[-1], known)
+    elif kind == _SECRET:
+        found = "the secret itself"
+    elif kind == "greater_than_equal":
+        allowed = f"a number of at least {context['ge']:g}"
+    elif kind == "less_than_equal":
+        allowed = f"a number of at most {context['le']:g}"
+    elif kind == "literal_error":
+        allowed = str(context["expected"]).replace("'", "")
+    return [Problem(f"{where}: {path}" if path else where, found, allowed, do)]
+
+
+def _section(loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """Return the model that a path leads to."""
+    model: type[BaseModel] = Document
+    for part in loc:
+        inner = model.model_fields[str(part)].annotation
+        model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else SecretReference
+    return model

@@ -1,0 +1,176 @@
+"""Reads a customers file: every good row as a value, every bad one with its line and what is wrong with it.
+
+Columns `id, name, language, time_zone, email, phone, consent`; any further column is one more alias of the customer.
+Phones become E.164 (a national number is read as an Indonesian one), e-mail addresses are checked without asking DNS.
+"""
+
+import csv
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from zoneinfo import available_timezones
+
+from detector.customers import phone_e164
+from detector.errors import UsageError
+
+COLUMNS = ("id", "name", "language", "time_zone", "email", "phone", "consent")
+ALL_CHANNELS = "all"
+MAX_TEXT = 200
+
+_SEPARATORS = re.compile(r"[;,|\s]+")
+_CHANNEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_LANGUAGE = re.compile(r"[a-z]{2,3}")
+
+
+@dataclass(frozen=True)
+class CustomerRow:
+    """One customer as the file states them, normalised."""
+
+    line: int
+    id: str
+    name: str = ""
+    language: str = ""
+    time_zone: str = ""
+    email: str = ""
+    phone: str = ""
+    consent: tuple[str, ...] = ()
+    aliases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """One row, or part of one, that was not taken."""
+
+    line: int
+    column: str
+    found: str
+    allowed: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}: {self.column}: expected {self.allowed}, found {self.found!r}"
+
+
+@dataclass
+class Read:
+    """A customers file, read."""
+
+    rows: list[CustomerRow] = field(default_factory=list)
+    bad: list[BadRow] = field(default_factory=list)
+
+
+def read_customers(path: Path) -> Read:
+    """Return the file's customers, and the rows that are none.
+
+    Raises
+    ------
+    UsageError
+        There is no file, or its first line has no column `id`.
+    """
+    out, seen = Read(), dict[str, int]()
+    try:
+        stream = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
+    except OSError as error:
+        message = f"{path}: cannot be read ({error.strerror})"
+        raise UsageError(message) from error
+    with stream:
+        reader = csv.reader(stream)
+        for line, cells in _lines(reader):
+            if line == 1 or not seen:
+                header = [cell.strip().lower() for cell in cells]
+                if "id" not in header or len(set(header)) < len(header):
+                    message = f"{path}: line {line}: expected the columns {','.join(COLUMNS)}, each once, found {cells}"
+                    raise UsageError(message)
+                seen[""] = line
+                continue
+            found = _row(line, header, cells)
+            if isinstance(found, CustomerRow) and found.id in seen:
+                found = BadRow(line, "id", found.id, f"each customer once (line {seen[found.id]} has this one)")
+            if isinstance(found, BadRow):
+                out.bad.append(found)
+                continue
+            seen[found.id] = line
+            out.rows.append(found)
+    return out
+
+
+def _lines(reader: "Iterator[list[str]]") -> Iterator[tuple[int, list[str]]]:
+    """Yield each row with the line where it ends; a row that the csv reader refuses is one empty cell."""
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            cells = ["\x00"]
+        if cells:
+            yield reader.line_num, cells  # type: ignore[attr-defined]
+
+
+def _row(line: int, header: list[str], cells: list[str]) -> CustomerRow | BadRow:
+    if len(cells) != len(header):
+        return BadRow(line, "row", f"{len(cells)} cells", f"{len(header)} cells as in the first line")
+    values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+    for name, value in values.items():
+        if len(value) > MAX_TEXT or not _printable(value):
+            text = value[:20].encode("utf-8", "replace").decode()
+            return BadRow(line, name, text, f"plain text of at most {MAX_TEXT} characters in UTF-8")
+    if not values["id"]:
+        return BadRow(line, "id", "", "the customer's id")
+    language, zone = values.get("language", "").lower(), values.get("time_zone", "")
+    if language and not _LANGUAGE.fullmatch(language):
+        return BadRow(line, "language", language, "a language such as id or en")
+    if zone and zone not in _zones():
+        return BadRow(line, "time_zone", zone, "a time zone such as Asia/Jakarta")
+    email = normal_email(values.get("email", ""))
+    if email is None:
+        return BadRow(line, "email", values["email"], "an e-mail address")
+    phone = normal_phone(values.get("phone", ""))
+    if phone is None:
+        return BadRow(line, "phone", values["phone"], "a phone number such as +628123456789")
+    consent = _consent(values.get("consent", ""))
+    if consent is None:
+        return BadRow(line, "consent", values["consent"], "channels such as whatsapp;email, all or none")
+    aliases = tuple(value for name, value in values.items() if name not in COLUMNS and value)
+    return CustomerRow(line, values["id"], values.get("name", ""), language, zone, email, phone, consent, aliases)
+
+
+def normal_email(text: str) -> str | None:
+    """Return the address in its normal form, "" for none, None where it is no address."""
+    if not text:
+        return ""
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        return validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError:
+        return None
+
+
+def normal_phone(text: str) -> str | None:
+    """Return the number in E.164, "" for none, None where it is no number."""
+    return phone_e164(text) if text else ""
+
+
+def _consent(text: str) -> tuple[str, ...] | None:
+    text = text.lower()
+    if text in ("", "none", "no"):
+        return ()
+    if text in (ALL_CHANNELS, "yes"):
+        return (ALL_CHANNELS,)
+    channels = sorted(set(_SEPARATORS.split(text)) - {""})
+    return tuple(channels) if channels and all(map(_CHANNEL.fullmatch, channels)) else None
+
+
+def _printable(text: str) -> bool:
+    return (text.isascii() and text.isprintable()) or not any(unicodedata.category(c) in _UNPRINTABLE for c in text)
+
+
+_UNPRINTABLE = {"Cc", "Cs", "Cf", "Co", "Zl", "Zp"}
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())

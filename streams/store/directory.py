@@ -1,0 +1,217 @@
+"""The customer directory: the one place that knows who a customer is, and the only source of a recipient.
+
+Promises
+- A customer whom it does not know (a bare row, an erased one) is in no `reach`, so nobody tells them anything.
+- An alias that two customers share names neither; it is reported.
+- Erasing deletes the row and the aliases; a salted hash stays, so that later events and imports do not bring them back.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import sqlalchemy as sa
+
+from detector.customers import alias_forms, customer_key
+from detector.desk.records import Reach
+from detector.errors import UsageError
+from detector.events import Ints
+from streams.store import rows
+from streams.store import tables as t
+from streams.store.customers_csv import ALL_CHANNELS, BadRow, CustomerRow, read_customers
+from streams.store.store import Store
+
+ADDRESS = {"email": "email", "whatsapp": "phone", "sms": "phone"}
+"""Which address a channel needs; a channel that is not named here needs none."""
+
+NOBODY = 0
+"""The customer of an alias that several share."""
+
+VERSION = "directory_version"
+_BATCH = 500
+
+
+@dataclass(frozen=True)
+class Customer:
+    """One row of the directory."""
+
+    id: str
+    name: str
+    language: str
+    time_zone: str
+    email: str
+    phone: str
+    consent: tuple[str, ...]
+    known: bool
+
+    def address(self, channel: str) -> str:
+        """Where this channel reaches them; "" where it can't, or where they do not consent to it."""
+        if channel not in self.consent and ALL_CHANNELS not in self.consent:
+            return ""
+        field = ADDRESS.get(channel)
+        return self.id if field is None else str(getattr(self, field))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import brought: `bad` lists what was not taken."""
+
+    imported: int
+    bad: list[BadRow]
+
+
+class CustomerDirectory:
+    """`detector.desk.records.Directory` over a store, and what people do with it."""
+
+    def __init__(self, store: Store, channels: Iterable[str] = ADDRESS) -> None:
+        self._store, self._secret = store, store.customer_key
+        self._channels = tuple(channels)
+        self._here = t.customer.c.tenant == store.tenant
+
+    # --- for deciding ---------------------------------------------------------------------------------------------
+
+    def reach(self, customers: Ints) -> Mapping[int, Reach]:
+        """Return how to reach those of these customers whom the directory really knows."""
+        out: dict[int, Reach] = {}
+        keys = [int(key) for key in np.unique(customers) if key]
+        with self._store.reading() as connection:
+            for i in range(0, len(keys), _BATCH):
+                wanted = sa.select(t.customer).where(self._here, t.customer.c.known == 1)
+                for row in connection.execute(wanted.where(t.customer.c.key.in_(keys[i : i + _BATCH]))):
+                    found = _customer(row)
+                    channels = frozenset(c for c in self._channels if found.address(c))
+                    out[row.key] = Reach(found.language, found.time_zone, channels)
+        return out
+
+    def aliases(self) -> dict[int, int]:
+        """Return the hash of every known id and unambiguous alias → the customer's hash, for the decoder."""
+        ours = t.customer_alias.c.tenant == self._store.tenant
+        with self._store.reading() as connection:
+            wanted = sa.select(t.customer_alias.c.alias, t.customer_alias.c.key)
+            found = connection.execute(wanted.where(ours, t.customer_alias.c.key != NOBODY))
+            out = {row.alias: row.key for row in found}
+            known = connection.execute(sa.select(t.customer.c.key).where(self._here, t.customer.c.known == 1))
+            out.update((row.key, row.key) for row in known)
+        return out
+
+    @property
+    def version(self) -> bytes | None:
+        """Changes with every change of an id or alias, so that a running decoder knows when to read them again."""
+        return self._store.meta(VERSION)
+
+    # --- for people -----------------------------------------------------------------------------------------------
+
+    def find(self, text: str) -> int:
+        """Return the hash of the customer whom an id or alias names.
+
+        Raises
+        ------
+        UsageError
+            Nobody is known by it.
+        """
+        forms = [customer_key(self._secret, form) for form in alias_forms(text)]
+        aliased = sa.select(t.customer_alias.c.key).where(
+            t.customer_alias.c.tenant == self._store.tenant, t.customer_alias.c.key != NOBODY
+        )
+        with self._store.reading() as connection:
+            for form in forms:
+                row = connection.execute(
+                    sa.select(t.customer.c.key).where(self._here, t.customer.c.key == form)
+                ).first()
+                row = row or connection.execute(aliased.where(t.customer_alias.c.alias == form)).first()
+                if row is not None:
+                    return int(row[0])
+        message = f"customer {text!r}: nobody in {self._store.path} is known by that id or alias"
+        raise UsageError(message)
+
+    def get(self, key: int) -> Customer | None:
+        with self._store.reading() as connection:
+            row = connection.execute(sa.select(t.customer).where(self._here, t.customer.c.key == key)).first()
+        return None if row is None else _customer(row)
+
+    def count(self) -> tuple[int, int]:
+        """Return how many customers are known, and how many have failed that are not."""
+        wanted = sa.select(t.customer.c.known, sa.func.count().label("n")).where(self._here)
+        with self._store.reading() as connection:
+            found = {row.known: row.n for row in connection.execute(wanted.group_by(t.customer.c.known))}
+        return found.get(1, 0), found.get(0, 0)
+
+    def import_file(self, path: Path) -> Imported:
+        """Take a customers file in: good rows replace what is there, bad ones and shared aliases are reported."""
+        read = read_customers(path)
+        keyed = [(customer_key(self._secret, row.id), row) for row in read.rows]
+        with self._store.transaction() as connection:
+            gone = {row.key for row in connection.execute(sa.select(t.erased.c.key).where(self._ours(t.erased)))}
+            for key, row in keyed:
+                if key in gone:
+                    read.bad.append(BadRow(row.line, "id", row.id, "a customer who was not erased"))
+            keyed = [(key, row) for key, row in keyed if key not in gone]
+            if keyed:
+                connection.execute(rows.upsert(t.customer), [self._values(key, row) for key, row in keyed])
+                read.bad.extend(self._take_aliases(connection, keyed))
+            _changed(connection)
+        return Imported(len(keyed), sorted(read.bad, key=lambda bad: (bad.line, bad.column)))
+
+    def opt_out(self, key: int) -> None:
+        """Withdraw the customer's consent to every channel."""
+        with self._store.transaction() as connection:
+            connection.execute(sa.update(t.customer).where(self._here, t.customer.c.key == key).values(consent=""))
+
+    def erase(self, key: int) -> None:
+        """Forget who the customer is, for good."""
+        with self._store.transaction() as connection:
+            connection.execute(sa.delete(t.customer).where(self._here, t.customer.c.key == key))
+            connection.execute(
+                sa.delete(t.customer_alias).where(self._ours(t.customer_alias), t.customer_alias.c.key == key)
+            )
+            connection.execute(rows.upsert(t.erased, replace=False), {"tenant": self._store.tenant, "key": key})
+            _changed(connection)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _ours(self, table: sa.Table) -> sa.ColumnElement[bool]:
+        return table.c.tenant == self._store.tenant
+
+    def _values(self, key: int, row: CustomerRow) -> rows.Row:
+        names = ("id", "name", "language", "time_zone", "email", "phone")
+        values = {name: getattr(row, name) for name in names}
+        return {**values, "tenant": self._store.tenant, "key": key, "consent": " ".join(row.consent), "known": 1}
+
+    def _take_aliases(self, connection: sa.Connection, keyed: list[tuple[int, CustomerRow]]) -> list[BadRow]:
+        """Write the customers' aliases anew; what several share is nobody's, and reported."""
+        ours = self._ours(t.customer_alias)
+        remove = sa.delete(t.customer_alias).where(
+            t.customer_alias.c.tenant == sa.bindparam("of"), t.customer_alias.c.key == sa.bindparam("who")
+        )
+        connection.execute(remove, [{"of": self._store.tenant, "who": key} for key, _ in keyed])
+        owners = {row.alias: row.key for row in connection.execute(sa.select(t.customer_alias).where(ours))}
+        ids = {row.key for row in connection.execute(sa.select(t.customer.c.key).where(self._here))}
+        shared, taken = list[BadRow](), dict[int, int]()
+        for key, row in keyed:
+            for text in dict.fromkeys(filter(None, (row.phone, row.email, *row.aliases))):
+                for form in alias_forms(text):
+                    alias = customer_key(self._secret, form)
+                    owner = owners.get(alias, key)
+                    if alias == key:
+                        continue
+                    if alias in ids or owner != key:
+                        shared.append(BadRow(row.line, "alias", text, "an alias that no other customer has"))
+                        owner = NOBODY
+                    owners[alias] = taken[alias] = owner
+        values = [{"tenant": self._store.tenant, "alias": alias, "key": key} for alias, key in taken.items()]
+        if values:
+            connection.execute(rows.upsert(t.customer_alias), values)
+        return shared
+
+
+def _customer(row: sa.Row[tuple[object, ...]]) -> Customer:
+    found = row._mapping
+    texts = {name: str(found[name]) for name in ("id", "name", "language", "time_zone", "email", "phone")}
+    return Customer(**texts, consent=tuple(str(found["consent"]).split()), known=bool(found["known"]))
+
+
+def _changed(connection: sa.Connection) -> None:
+    found = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.key == VERSION)).scalar_one_or_none()
+    number = int(found or b"0") + 1
+    connection.execute(rows.upsert(t.meta), {"key": VERSION, "value": str(number).encode()})

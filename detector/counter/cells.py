@@ -101,7 +101,13 @@ class Cells:
         return bool(old)
 
     def state(self) -> dict[str, Any]:
-        return {"values": [sorted(v) for v in self.values], "names": self.names, "free": self._free, "seen_ms": self.seen_ms, "folded": sorted(self.folded)}
+        return {
+            "values": [sorted(v) for v in self.values],
+            "names": self.names,
+            "free": self._free,
+            "seen_ms": self.seen_ms,
+            "folded": sorted(self.folded),
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.values = [set(v) for v in state["values"]]
@@ -121,7 +127,9 @@ class Routes(dict[Fields, int]):
     contact : bool[routes]
     """
 
-    def __init__(self, schema: EventSchema, signals: tuple[Signal, ...], contacts: tuple[Condition, ...], settings: Input) -> None:
+    def __init__(
+        self, schema: EventSchema, signals: tuple[Signal, ...], contacts: tuple[Condition, ...], settings: Input
+    ) -> None:
         super().__init__()
         self.now_ms = 0
         """Start of the oldest open window: the moment at which new values count as seen."""

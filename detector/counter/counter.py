@@ -145,7 +145,10 @@ class Counter:
 
     def would_close(self, now_ms: int) -> bool:
         """Whether a tick at this time would close a window."""
-        return self._gate.watermark_ms != NEVER and self._frontier_at(now_ms - self._settings.lateness_ms) > self.frontier_ms
+        return (
+            self._gate.watermark_ms != NEVER
+            and self._frontier_at(now_ms - self._settings.lateness_ms) > self.frontier_ms
+        )
 
     # --- counting -------------------------------------------------------------------------------------------------
 
@@ -195,7 +198,19 @@ class Counter:
             used = used | mine
             if mine.any():
                 rows = np.flatnonzero(mine)
-                self._signal(s, signal, batch, start, rows, window[rows], route[rows], customer[rows], time_ms[rows], windows, out)
+                self._signal(
+                    s,
+                    signal,
+                    batch,
+                    start,
+                    rows,
+                    window[rows],
+                    route[rows],
+                    customer[rows],
+                    time_ms[rows],
+                    windows,
+                    out,
+                )
         applied = used & fresh
         count = int(applied.sum())
         out.applied += count
@@ -253,7 +268,18 @@ class Counter:
             out.customers[who] = raw
 
     def _signal(
-        self, s: int, signal: Signal, batch: Batch, start: int, rows: Ints, window: Ints, route: Ints, customer: Ints, time_ms: Ints, windows: list[int], out: Counted
+        self,
+        s: int,
+        signal: Signal,
+        batch: Batch,
+        start: int,
+        rows: Ints,
+        window: Ints,
+        route: Ints,
+        customer: Ints,
+        time_ms: Ints,
+        windows: list[int],
+        out: Counted,
     ) -> None:
         """Count one signal's events (`rows` of the stretch that begins at `start`)."""
         cell, bad = self._routes.cell[s][route], self._routes.bad[s][route]
@@ -320,7 +346,11 @@ class Counter:
 
     def _record(self, window: int, opened: _Window) -> WindowRecord:
         self._ids.difference_update(opened.ids)
-        signals = {self._signals[s].name: self._signal_window(s, window, counts) for s, counts in enumerate(opened.signals) if counts is not None}
+        signals = {
+            self._signals[s].name: self._signal_window(s, window, counts)
+            for s, counts in enumerate(opened.signals)
+            if counts is not None
+        }
         contacts = opened.contacts
         return WindowRecord(
             tenant=self._config.tenant,
@@ -383,7 +413,12 @@ class Counter:
             signal.name: {"cells": cells.state(), "people": people.state()}
             for signal, cells, people in zip(self._signals, self._routes.cells, self._people, strict=True)
         }
-        return {"frontier_ms": self.frontier_ms, "gate": self._gate.state(), "windows": list(windows.items()), "signals": signals}
+        return {
+            "frontier_ms": self.frontier_ms,
+            "gate": self._gate.state(),
+            "windows": list(windows.items()),
+            "signals": signals,
+        }
 
     def restore(self, state: dict[str, Any], unchanged: set[str]) -> None:
         """Continue from `state`; signals that are not in `unchanged` start anew."""
@@ -395,7 +430,12 @@ class Counter:
                 people.restore(state["signals"][signal.name]["people"])
         for w, kept in state["windows"]:
             signals: list[_Open | None] = [
-                _Open(**{k: [tuple(part) for part in v] if isinstance(v, list) else v for k, v in kept["signals"][s.name].items()})
+                _Open(
+                    **{
+                        k: [tuple(part) for part in v] if isinstance(v, list) else v
+                        for k, v in kept["signals"][s.name].items()
+                    }
+                )
                 if s.name in unchanged and s.name in kept["signals"]
                 else None
                 for s in self._signals

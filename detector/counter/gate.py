@@ -143,4 +143,6 @@ class Gate:
     def restore(self, state: dict[str, Any]) -> None:
         self.watermark_ms = state["watermark_ms"]
         parked = state["parked"]
-        self.parked = None if parked is None else Batch(**{**parked, "fields": [tuple(row) for row in parked["fields"]]})
+        self.parked = (
+            None if parked is None else Batch(**{**parked, "fields": [tuple(row) for row in parked["fields"]]})
+        )

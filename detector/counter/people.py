@@ -19,7 +19,11 @@ class People:
     """Of one signal in one partition."""
 
     def __init__(self, settings: Input) -> None:
-        self._people_ms, self._recovery_ms, self._max = settings.people_ms, settings.recovery_ms, settings.max_unrecovered
+        self._people_ms, self._recovery_ms, self._max = (
+            settings.people_ms,
+            settings.recovery_ms,
+            settings.max_unrecovered,
+        )
         self.counted: dict[int, int] = {}
         """Customer → when last counted as evidence."""
         self.unrecovered: dict[int, int] = {}
@@ -50,7 +54,9 @@ class People:
         evidence[bad & (customer == 0)] = True
         rows = np.flatnonzero((bad & (customer != 0)) | np.isin(customer, np.array(list(involved), np.int64)))
         counted, unrecovered = self.counted, self.unrecovered
-        for i, who, when, failure in zip(rows.tolist(), customer[rows].tolist(), time_ms[rows].tolist(), bad[rows].tolist(), strict=True):
+        for i, who, when, failure in zip(
+            rows.tolist(), customer[rows].tolist(), time_ms[rows].tolist(), bad[rows].tolist(), strict=True
+        ):
             if failure:
                 last = counted.get(who)
                 if last is None or when - last >= self._people_ms:

@@ -110,7 +110,9 @@ def merge_signal(parts: list[SignalWindow]) -> SignalWindow:
         return np.concatenate([getattr(part, name) for part in parts])
 
     def joined_cells(name: str) -> Ints:
-        return np.concatenate([to[getattr(part, name)] if len(to) else no_ints() for part, to in zip(parts, maps, strict=True)])
+        return np.concatenate(
+            [to[getattr(part, name)] if len(to) else no_ints() for part, to in zip(parts, maps, strict=True)]
+        )
 
     values = None
     histograms = [(part.values, to) for part, to in zip(parts, maps, strict=True) if part.values is not None]

@@ -1,0 +1,248 @@
+"""What to expect of every cell and segment: level, season, noise, each learned online with forgetting.
+
+Share signals: p = b · g(hour of week) · Π e(dimension, value), with a correction of its own per segment, each shrunk towards 1 by what is known of how much its
+family differs. So a change of mix raises nothing, and a new value's first window is scored against its parents'. Count signals: `detector.watch.volume`.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.config import DAY_MS, HOUR_MS, WEEK_MS
+from detector.events import Floats, Ints
+from detector.watch.segments import Segments
+
+HALF_LIFE_MS = 3 * DAY_MS
+SEASON_HALF_LIFE_MS = 14 * DAY_MS
+NOISE_HALF_LIFE_MS = 7 * DAY_MS
+NOISE_FLOOR = 0.05
+NOISE_PRIOR = 0.15
+SPREAD_PRIOR = 0.5
+"""Prior variance of the log factor of a value that nothing is known of."""
+HOURS = 168
+FIRST_MONDAY_MS = 4 * DAY_MS
+"""1970-01-05: hour 0 of the week is Monday midnight UTC."""
+
+
+def hour_of_week(time_ms: int) -> int:
+    """0 … 167; 0 is Monday midnight UTC.
+
+    Examples
+    --------
+    >>> hour_of_week(4 * DAY_MS), hour_of_week(4 * DAY_MS - 1)
+    (0, 167)
+    """
+    return (time_ms - FIRST_MONDAY_MS) // HOUR_MS % HOURS
+
+
+def fading(window_ms: int, half_life_ms: int) -> float:
+    """The factor by which sums are multiplied once a window."""
+    return float(0.5 ** (window_ms / half_life_ms))
+
+
+class Families:
+    """Learned per family of segments: the noise of their rate, and how much their values differ.
+
+    Attributes
+    ----------
+    noise : float64[families]
+        σ: σ² = Σ[(K−M)² − M] / ΣM² over hours, residuals winsorised, floor 0.05.
+    spread : float64[families]
+        τ²: variance of the log correction over the family's values; 1/τ² is the weight of the prior.
+    """
+
+    def __init__(self, families: int, prior: float, cap: float) -> None:
+        self._cap = cap
+        self._top: Floats = np.full(families, prior**2 * 400.0)
+        self._bottom: Floats = np.full(families, 400.0)
+        self.spread: Floats = np.full(families, SPREAD_PRIOR)
+        self._hour_observed: Floats = np.zeros(0)
+        self._hour_expected: Floats = np.zeros(0)
+        self._hour = -1
+
+    @property
+    def noise(self) -> Floats:
+        return np.clip(np.sqrt(np.maximum(self._top / self._bottom, 0.0)), NOISE_FLOOR, self._cap)
+
+    def add(
+        self,
+        hour: int,
+        rows: Ints,
+        observed: Floats,
+        expected: Floats,
+        quiet: NDArray[np.bool_],
+        known: Floats,
+        segments: Segments,
+        fade: float,
+    ) -> None:
+        """Sum a window of the touched segments up; at the hour's end learn from it."""
+        if hour != self._hour:
+            if self._hour >= 0:
+                self._learn(known, segments, fade)
+            self._hour = hour
+            self._hour_observed = np.zeros(len(segments))
+            self._hour_expected = np.zeros(len(segments))
+        more = len(segments) - len(self._hour_observed)
+        if more > 0:
+            self._hour_observed = np.concatenate([self._hour_observed, np.zeros(more)])
+            self._hour_expected = np.concatenate([self._hour_expected, np.zeros(more)])
+        self._hour_observed[rows] += observed * quiet
+        self._hour_expected[rows] += expected * quiet
+
+    def _learn(self, known: Floats, segments: Segments, fade: float) -> None:
+        """`known`: float64[segments], decayed expected failures: only what is known well tells of noise."""
+        k, m = self._hour_observed, self._hour_expected
+        known = known[: len(m)]
+        usable = (m >= 3.0) & (known >= 30.0)
+        limit = 3.0 * np.sqrt(m + self._cap**2 * m**2)
+        residual = np.clip(k - m, -limit, limit)
+        family = segments.segment_family[: len(m)][usable]
+        width = len(self._top)
+        self._top = self._top * fade + np.bincount(family, weights=(residual**2 - m)[usable], minlength=width)
+        self._bottom = self._bottom * fade + np.bincount(family, weights=(m**2)[usable], minlength=width)
+
+    def learn_spread(self, observed: Floats, expected: Floats, segments: Segments) -> None:
+        """From decayed sums per segment: the variance of ln(K/M) beyond chance, with a prior worth four values."""
+        usable = expected >= 20.0
+        family = segments.segment_family[usable]
+        log = np.log((observed[usable] + 0.5) / (expected[usable] + 0.5))
+        extra = log**2 - 1.0 / (np.minimum(observed, expected)[usable] + 0.5)
+        width = len(self.spread)
+        total = np.bincount(family, weights=extra, minlength=width) + 4.0 * SPREAD_PRIOR
+        count = np.bincount(family, minlength=width) + 4.0
+        self.spread = np.clip(total / count, 0.02, 1.0)
+
+    def state(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k != "_cap"}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+
+
+class ShareBaseline:
+    """Expected failures of a share signal.
+
+    All sums are decayed with a half-life of 3 days, the season's with 14.
+    """
+
+    def __init__(self, segments: Segments, window_ms: int) -> None:
+        self._segments, self._window_ms = segments, window_ms
+        self._fade, self._season_fade = fading(window_ms, HALF_LIFE_MS), fading(window_ms, SEASON_HALF_LIFE_MS)
+        self._observed = 1.0
+        self._base = 20.0
+        """Σ n · g · Πe, beside `_observed`: together the level b, with a prior of 1 in 20."""
+        self._hour_observed: Floats = np.zeros(HOURS)
+        self._hour_expected: Floats = np.zeros(HOURS)
+        dimensions = len(segments.dimensions)
+        self._value_observed: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
+        self._value_expected: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
+        self.segment_observed: Floats = np.zeros(0)
+        self.segment_expected: Floats = np.zeros(0)
+        self._single = {f[0]: i for i, f in enumerate(segments.families) if len(f) == 1}
+        self.families = Families(len(segments.families), NOISE_PRIOR, 0.5)
+
+    def grow(self) -> None:
+        more = len(self._segments) - len(self.segment_observed)
+        if more > 0:
+            self.segment_observed = np.concatenate([self.segment_observed, np.zeros(more)])
+            self.segment_expected = np.concatenate([self.segment_expected, np.zeros(more)])
+        for d, values in enumerate(self._segments.values):
+            more = len(values) - len(self._value_observed[d])
+            if more > 0:
+                self._value_observed[d] = np.concatenate([self._value_observed[d], np.zeros(more)])
+                self._value_expected[d] = np.concatenate([self._value_expected[d], np.zeros(more)])
+
+    def season(self, window_ms: int) -> float:
+        hour = hour_of_week(window_ms)
+        return float((self._hour_observed[hour] + 50) / (self._hour_expected[hour] + 50))
+
+    def _factor(self, d: int) -> Floats:
+        """float64[values]: e of every value of dimension d."""
+        prior = 1.0 / self.families.spread[self._single[d]]
+        return (self._value_observed[d] + prior) / (self._value_expected[d] + prior)
+
+    def cell_rates(self, rows: Ints, window_ms: int) -> Floats:
+        """float64[rows]: the failure share expected of these cells in this window."""
+        rate = np.full(len(rows), self._observed / self._base * self.season(window_ms))
+        codes = self._segments.cell_codes[rows]
+        for d in range(codes.shape[1]):
+            rate = rate * self._factor(d)[codes[:, d]]
+        return np.clip(rate, 1e-5, 0.95)
+
+    def corrections(self, segments: Ints) -> Floats:
+        """float64[segments]: how much these segments differ from what their values say."""
+        prior = 1.0 / self.families.spread[self._segments.segment_family[segments]]
+        return (self.segment_observed[segments] + prior) / (self.segment_expected[segments] + prior)
+
+    def ignorance(self, segments: Ints) -> Floats:
+        """float64[segments]: variance of the log rate for want of data: the segment's own, and its single values'."""
+        family = self._segments.segment_family[segments]
+        known = np.minimum(self.segment_observed, self.segment_expected)[segments]
+        variance = 1.0 / (known + 1.0 / self.families.spread[family])
+        codes = self._segments.segment_codes[segments]
+        for i, f in enumerate(self._segments.families):
+            here = np.flatnonzero(family == i)
+            for j, d in enumerate(f):
+                weight = self._value_observed[d] + 1.0 / self.families.spread[self._single[d]]
+                variance[here] += 1.0 / weight[codes[here, j]]
+        return variance
+
+    def learn(
+        self,
+        rows: Ints,
+        window_ms: int,
+        observed: Floats,
+        trials: Floats,
+        rates: Floats,
+        totals: tuple[Ints, Floats, Floats],
+        quiet: NDArray[np.bool_],
+    ) -> None:
+        """Take a window of the cells that no alarm holds.
+
+        Parameters
+        ----------
+        rows, observed, trials, rates : arrays[cells]
+        totals : (segments, observed, expected)
+            The touched segments' sums, uncorrected.
+        quiet : bool[touched segments]
+            Those that may learn.
+        """
+        hour = hour_of_week(window_ms)
+        for sums in (self._value_observed, self._value_expected):
+            for column in sums:
+                column *= self._fade
+        self.segment_observed *= self._fade
+        self.segment_expected *= self._fade
+        self._hour_observed *= self._season_fade
+        self._hour_expected *= self._season_fade
+        self._observed = 1.0 + (self._observed - 1.0) * self._fade
+        self._base = 20.0 + (self._base - 20.0) * self._fade
+        expected = trials * rates
+        k, mu = float(observed.sum()), float(expected.sum())
+        base, season = self._observed / self._base, self.season(window_ms)
+        codes = self._segments.cell_codes[rows]
+        for d in range(codes.shape[1]):
+            factor = self._factor(d)
+            size = len(factor)
+            self._value_observed[d] += np.bincount(codes[:, d], weights=observed, minlength=size)
+            self._value_expected[d] += np.bincount(codes[:, d], weights=expected / factor[codes[:, d]], minlength=size)
+        self._observed += k
+        self._base += mu / base
+        self._hour_observed[hour] += k
+        self._hour_expected[hour] += mu / season
+        segments, seg_observed, seg_expected = totals
+        self.segment_observed[segments] += seg_observed * quiet
+        self.segment_expected[segments] += seg_expected * quiet
+
+    def state(self) -> dict[str, Any]:
+        out = {
+            k: v
+            for k, v in vars(self).items()
+            if k not in ("_segments", "_window_ms", "_fade", "_season_fade", "_single", "families")
+        }
+        return {**out, "families": self.families.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.families.restore(state.pop("families"))
+        vars(self).update(state)

@@ -1,0 +1,133 @@
+"""The smallest set of dimension values that explains an excess: single values and pairs, up to three.
+
+A candidate scores the log likelihood ratio of "its own rate" against "as expected" over its cells, less what it costs to name it. The best is taken, its
+cells are taken out, and the rest is searched again, as long as another candidate stands on its own.
+"""
+
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from detector.events import Floats, Ints
+from detector.watch.evidence import deviance, poisson_gain
+
+MOST = 3
+NEXT_NATS = 10.0
+"""What a further cause must bring by itself, net of its cost and bounded by the noise."""
+NEXT_SHARE = 0.1
+"""… and the share of the whole excess that it must explain."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Finest cells over a span.
+
+    Attributes
+    ----------
+    codes : int64[cells, dimensions]
+    observed, expected : float64[cells]
+    trials : float64[cells]
+        Equal to `expected` for a count.
+    """
+
+    codes: Ints
+    observed: Floats
+    expected: Floats
+    trials: Floats
+
+    def take(self, rows: Ints) -> "Cells":
+        return Cells(self.codes[rows], self.observed[rows], self.expected[rows], self.trials[rows])
+
+
+@dataclass(frozen=True)
+class Found:
+    """A candidate: `family` are the dimensions it fixes, `values` their codes."""
+
+    family: tuple[int, ...]
+    values: tuple[int, ...]
+    score: float
+    observed: float
+    expected: float
+    trials: float
+
+    def covers(self, codes: Ints) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        inside = np.ones(len(codes), np.bool_)
+        for d, value in zip(self.family, self.values, strict=True):
+            inside &= codes[:, d] == value
+        return inside
+
+
+def binomial_gain(observed: Floats, expected: Floats, trials: Floats) -> Floats:
+    """Log likelihood ratio of "its own share" against "the expected share", in nats.
+
+    Examples
+    --------
+    >>> binomial_gain(np.array([12.0]), np.array([0.6]), np.array([15.0])).round(1)
+    array([31.2])
+    """
+    p0 = np.clip(expected / np.maximum(trials, 1e-12), 1e-9, 1 - 1e-9)
+    p1 = np.clip(observed / np.maximum(trials, 1e-12), 1e-9, 1 - 1e-9)
+    return observed * np.log(p1 / p0) + (trials - observed) * np.log((1 - p1) / (1 - p0))
+
+
+def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, layers: int = 2) -> list[Found]:
+    """The best candidate of every set of at most `layers` dimensions, best first.
+
+    `sizes` is the number of values per dimension: naming one of many costs ln(how many).
+    """
+    out = []
+    dimensions = cells.codes.shape[1]
+    for size in range(min(layers, dimensions) + 1):
+        for family in combinations(range(dimensions), size):
+            key = np.zeros(len(cells.codes), np.int64)
+            for d in family:
+                key = key * sizes[d] + cells.codes[:, d]
+            keys, inverse = np.unique(key, return_inverse=True)
+            a, m, n = (np.bincount(inverse.ravel(), weights=w) for w in (cells.observed, cells.expected, cells.trials))
+            gain = binomial_gain(a, m, n) if share else poisson_gain(a, m)
+            worse = (a > m) if up else (a < m)
+            gain = np.where(worse, gain, -np.inf) - np.log(len(keys)) - size
+            best = int(gain.argmax())
+            if not np.isfinite(gain[best]):
+                continue
+            code, values = int(keys[best]), []
+            for d in reversed(family):
+                code, value = divmod(code, sizes[d])
+                values.append(value)
+            out.append(
+                Found(
+                    family, tuple(reversed(values)), float(gain[best]), float(a[best]), float(m[best]), float(n[best])
+                )
+            )
+    return sorted(out, key=lambda c: (-c.score, len(c.family), c.family, c.values))
+
+
+def find_causes(
+    cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, noise: float, most: int = MOST
+) -> list[Found]:
+    """Up to `most` causes, the strongest first; empty where nothing is worse than expected.
+
+    Parameters
+    ----------
+    noise : float
+        Standard deviation of the log rate: bounds what a further cause can bring.
+    """
+    found: list[Found] = []
+    rest = np.arange(len(cells.codes))
+    excess = 0.0
+    while len(found) < most and len(rest):
+        ranked = candidates(cells.take(rest), sizes, share=share, up=up)
+        if not ranked:
+            break
+        best = ranked[0]
+        gained = abs(best.observed - best.expected)
+        if found:
+            precision = np.array([1 / noise**2])
+            bounded = float(deviance(np.array([best.observed]), np.array([max(best.expected, 1e-9)]), precision)[0])
+            if min(best.score, bounded) < NEXT_NATS or gained < NEXT_SHARE * excess:
+                break
+        found.append(best)
+        excess += gained
+        rest = rest[~best.covers(cells.codes[rest])]
+    return found

@@ -1,0 +1,136 @@
+"""Sequential evidence, bounded by the noise: one numpy pass over all segments a window.
+
+Per segment and effect size r a CUSUM marks the *span* in which something may be wrong; over the span observed and expected counts are summed. The evidence is the
+negative-binomial deviance of those sums: one unknown factor with the learned noise is shared over the span, so slow wandering cannot add up to a problem.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from detector.events import Floats, Ints
+
+EFFECTS_UP = (1.6, 2.5, 5.0, 15.0, 100.0)
+EFFECTS_DOWN = (0.4, 0.1, 0.02)
+CUSUM_CAP = 16.0
+"""A CUSUM never climbs higher, so that a span ends soon after the problem and a relapse is seen anew."""
+
+
+def deviance(observed: Floats, expected: Floats, precision: Floats) -> Floats:
+    """Nats of evidence that a factor beyond the noise separates observed from expected.
+
+    T = A ln(A/M) − (A+f) ln((A+f)/(M+f)), f = 1/variance of the log factor; as f → ∞ the Poisson deviance.
+
+    Parameters
+    ----------
+    observed, expected, precision : float64[...]
+        A, M > 0 and f.
+
+    References
+    ----------
+    Höhle & Paul 2008 (negative-binomial CUSUM); Spiegelhalter 2005 (over-dispersion).
+
+    Examples
+    --------
+    >>> deviance(np.array([20.0]), np.array([2.0]), np.array([8.0])).round(1)
+    array([17.2])
+    """
+    ratio = (observed + precision) / (expected + precision)
+    return xlogy(observed, observed / expected) - (observed + precision) * np.log(ratio)
+
+
+def poisson_gain(observed: Floats, expected: Floats) -> Floats:
+    """Log likelihood ratio of "its own rate" against "as expected": A ln(A/M) − A + M."""
+    return xlogy(observed, observed / np.maximum(expected, 1e-12)) - observed + expected
+
+
+class Evidence:
+    """The spans of all segments of one signal.
+
+    Attributes
+    ----------
+    score : float64[segments]
+        Nats after the last window; 0 outside a span or where the deviation is in the good direction.
+    start_ms : int64[segments]
+        Where the span of the strongest effect began.
+    """
+
+    def __init__(self, effects: tuple[float, ...]) -> None:
+        self._effects: Floats = np.array(effects)
+        self._up = effects[0] > 1
+        width = len(effects)
+        self._cusum: Floats = np.zeros((0, width))
+        self._observed: Floats = np.zeros((0, width))
+        self._expected: Floats = np.zeros((0, width))
+        self._start_ms: Ints = np.zeros((0, width), np.int64)
+        self.score: Floats = np.zeros(0)
+        self.start_ms: Ints = np.zeros(0, np.int64)
+
+    def grow(self, segments: int) -> None:
+        """Make room for new segments."""
+        more = segments - len(self.score)
+        if more > 0:
+            for name in ("_cusum", "_observed", "_expected", "_start_ms", "score", "start_ms"):
+                old = getattr(self, name)
+                setattr(self, name, np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)]))
+
+    def add(
+        self,
+        rows: Ints,
+        window_ms: int,
+        observed: Floats,
+        expected: Floats,
+        trials: Floats | None,
+        precision: Floats,
+        slack: Floats,
+    ) -> None:
+        """Take one window of the touched segments.
+
+        Parameters
+        ----------
+        rows : int64[touched]
+        observed, expected : float64[touched]
+            k and μ > 0.
+        trials : float64[touched] or None
+            n for a share (odds ratios); None for a count (rate ratios).
+        precision : float64[touched]
+            f: 1/variance of the log factor that noise and ignorance allow.
+        slack : float64[touched]
+            r₁ ≥ 1: the factor by which the null may already be off without a span beginning.
+        """
+        r = self._effects[None, :]
+        k, mu = observed[:, None], expected[:, None]
+        if trials is not None:
+            p = np.minimum(expected / trials, 0.999)[:, None]
+            odds = slack[:, None]
+            q = p * odds / (1 - p + p * odds)
+            step = k * np.log(r) - trials[:, None] * np.log1p(q * (r - 1))
+        else:
+            null = mu * slack[:, None] if self._up else mu / slack[:, None]
+            step = k * np.log(r) - null * (r - 1)
+        before = self._cusum[rows]
+        cusum = np.minimum(np.maximum(0.0, before + step), CUSUM_CAP)
+        inside = cusum > 0
+        fresh = inside & (before <= 0)
+        a = np.where(inside, self._observed[rows] + k, 0.0)
+        m = np.where(inside, self._expected[rows] + mu, 0.0)
+        start = np.where(fresh, window_ms, np.where(inside, self._start_ms[rows], 0))
+        worse = inside & ((a > m) if self._up else (a < m))
+        nats = np.where(worse, deviance(a, np.maximum(m, 1e-12), precision[:, None]), 0.0)
+        best = nats.argmax(axis=1)
+        at = np.arange(len(rows))
+        self._cusum[rows], self._observed[rows], self._expected[rows], self._start_ms[rows] = cusum, a, m, start
+        self.score[rows] = nats[at, best]
+        self.start_ms[rows] = start[at, best]
+
+    def reset(self, rows: Ints) -> None:
+        """End the spans of these segments."""
+        for name in ("_cusum", "_observed", "_expected", "_start_ms", "score", "start_ms"):
+            getattr(self, name)[rows] = 0
+
+    def state(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in ("_effects", "_up")}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)

@@ -1,0 +1,293 @@
+"""One problem of one signal, followed from its detection until it has stayed gone.
+
+While a track is open, the cells in its causes have left the population: they neither teach the baseline nor count in any other segment. Window by window the track
+revises its causes and its onset, and judges on evidence whether the excess is gone, has come back, or has stayed gone.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from detector.config import MINUTE_MS
+from detector.events import Floats, Ints
+from detector.watch.anomaly import Cause, Phase, Point
+from detector.watch.causes import Cells, Found, find_causes
+from detector.watch.evidence import deviance, poisson_gain
+from detector.watch.segments import Segments
+from detector.watch.span import end, onset
+
+REVISE_EVERY_WINDOW = 120
+"""For so many windows after detection causes and onset are revised each window, then every 15th."""
+BETTER_NATS = 3.0
+"""New causes replace the old only if they explain so much more."""
+QUARTER = 0.25
+SETTLE_MS = 30 * MINUTE_MS
+RECOVERY_WINDOWS = 5
+SILENCE_WINDOWS = 15
+RELAPSE_NATS = 8.0
+BEFORE = 60
+"""Windows of evidence shown before the onset."""
+
+
+@dataclass
+class WindowCells:
+    """A window's cells: row, k, μ and n of each."""
+
+    window_ms: int
+    rows: Ints
+    observed: Floats
+    expected: Floats
+    trials: Floats
+
+
+@dataclass
+class Track:
+    """An open problem.
+
+    `windows` begins some hours before the onset; `causes` are sets of dimension values, disjoint in the order found.
+    """
+
+    id: str
+    detected_ms: int
+    threshold: float
+    share: bool
+    up: bool
+    noise: float
+    windows: list[WindowCells]
+    phase: Phase = Phase.OPENED
+    wheres: list[dict[str, str]] = field(default_factory=list)
+    shares: list[float] = field(default_factory=list)
+    onset_ms: int = 0
+    ended_ms: int | None = None
+    recovering_since_ms: int | None = None
+    observed: int = 0
+    expected: float = 0.0
+    trials: int = 0
+    score: float = 0.0
+    told: int = 0
+    """Windows (of `windows`) whose points were given out."""
+    rewrite: bool = True
+
+    # --- analysis -------------------------------------------------------------------------------------------------
+
+    def inside(self, segments: Segments) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+        """bool[cells]: the cells in any of the causes."""
+        covered = np.zeros(len(segments.cells), np.bool_)
+        for where in self.wheres:
+            covered |= segments.covered(where)
+        return covered
+
+    def series(self, covered: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> tuple[Floats, Floats, Floats]:
+        """float64[windows] each: k, μ and n in the causes."""
+        out = np.zeros((3, len(self.windows)))
+        for i, w in enumerate(self.windows):
+            here = covered[w.rows]
+            out[:, i] = w.observed[here].sum(), w.expected[here].sum(), w.trials[here].sum()
+        return out[0], np.maximum(out[1], 1e-9), out[2]
+
+    def _gathered(
+        self, segments: Segments, from_ms: int, until_ms: int | None, free: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+    ) -> Cells:
+        """The cells summed over a span, without those that belong to other tracks."""
+        chosen = [w for w in self.windows if w.window_ms >= from_ms and (until_ms is None or w.window_ms < until_ms)]
+        size = len(segments.cells)
+        rows = np.concatenate([w.rows for w in chosen]) if chosen else np.zeros(0, np.int64)
+        sums = (
+            [
+                np.bincount(rows, weights=np.concatenate([getattr(w, c) for w in chosen]), minlength=size)
+                for c in ("observed", "expected", "trials")
+            ]
+            if chosen
+            else []
+        )
+        if not sums:
+            return Cells(segments.cell_codes[:0], np.zeros(0), np.zeros(0), np.zeros(0))
+        used = np.flatnonzero(((sums[2] > 0) | (sums[1] > 0)) & free)
+        return Cells(segments.cell_codes[used], sums[0][used], np.maximum(sums[1][used], 1e-9), sums[2][used])
+
+    def find(self, segments: Segments, free: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> bool:
+        """Find (or revise) the causes over [onset, end or now); True if they changed."""
+        cells = self._gathered(segments, self.onset_ms, self.ended_ms, free)
+        if not len(cells.codes):
+            return False
+        sizes = tuple(max(len(v), 1) for v in segments.values)
+        found = find_causes(cells, sizes, share=self.share, up=self.up, noise=self.noise)
+        if not found:
+            return False
+        wheres = [_where(f, segments) for f in found]
+        if sorted(map(_key, wheres)) != sorted(map(_key, self.wheres)):
+            if (
+                self.wheres
+                and self._explained(cells, segments, wheres)
+                < self._explained(cells, segments, self.wheres) + BETTER_NATS
+            ):
+                return self._weigh(cells, segments, self.wheres)
+            self._weigh(cells, segments, wheres)
+            return True
+        return self._weigh(cells, segments, self.wheres)
+
+    def _weigh(self, cells: Cells, segments: Segments, wheres: list[dict[str, str]]) -> bool:
+        """Set the causes and the share of the excess that each explains."""
+        excess = []
+        rest = np.ones(len(cells.codes), np.bool_)
+        for where in wheres:
+            here = rest & _covers(cells, segments, where)
+            excess.append(abs(float(cells.observed[here].sum() - cells.expected[here].sum())))
+            rest &= ~here
+        deviation = cells.observed - cells.expected
+        whole = float(np.maximum(deviation if self.up else -deviation, 0.0).sum())
+        net = abs(float(deviation.sum()))
+        self.wheres = wheres
+        self.shares = [min(1.0, e / max(net, sum(excess), 1e-9)) if whole > 0 else 0.0 for e in excess]
+        return False
+
+    def _explained(self, cells: Cells, segments: Segments, wheres: list[dict[str, str]]) -> float:
+        """Log likelihood that these causes gain, less what naming them costs."""
+        rest = np.ones(len(cells.codes), np.bool_)
+        total = 0.0
+        for where in wheres:
+            here = rest & _covers(cells, segments, where)
+            a, m = float(cells.observed[here].sum()), max(float(cells.expected[here].sum()), 1e-9)
+            cost = sum(np.log(max(len(segments.values[segments.dimensions.index(d)]), 1)) + 1 for d in where)
+            total += float(poisson_gain(np.array([a]), np.array([m]))[0]) - cost
+            rest &= ~here
+        return total
+
+    def date(self, segments: Segments) -> bool:
+        """Date the onset from the windows up to the end; True if it moved."""
+        k, mu, n = self.series(self.inside(segments))
+        stop = (
+            len(self.windows)
+            if self.ended_ms is None
+            else max(1, sum(w.window_ms < self.ended_ms for w in self.windows))
+        )
+        weight = n if self.share else mu
+        at = onset(k[:stop], mu[:stop], weight[:stop], up=self.up)
+        moved = self.windows[at].window_ms != self.onset_ms
+        self.onset_ms = self.windows[at].window_ms
+        return moved
+
+    # --- life -----------------------------------------------------------------------------------------------------
+
+    def advance(self, segments: Segments, free: "np.ndarray[tuple[int], np.dtype[np.bool_]]", width_ms: int) -> None:
+        """Take the newest window (already appended): revise, then judge the phase."""
+        age = sum(w.window_ms >= self.detected_ms - width_ms for w in self.windows)
+        if self.ended_ms is None and (age <= REVISE_EVERY_WINDOW or age % 15 == 0):
+            changed = self.find(segments, free)
+            moved = self.date(segments)
+            self.rewrite |= changed or moved
+        self._judge(segments, width_ms)
+
+    def _judge(self, segments: Segments, width_ms: int) -> None:
+        k, mu, n = self.series(self.inside(segments))
+        first = next(i for i, w in enumerate(self.windows) if w.window_ms >= self.onset_ms)
+        now_ms = self.windows[-1].window_ms + width_ms
+        if self.ended_ms is None:
+            lasted = end(k[first:], mu[first:], up=self.up)
+            if self._gone(k, mu, n, first, first + lasted):
+                self.ended_ms = self.windows[first + lasted - 1].window_ms + width_ms
+                self.recovering_since_ms = now_ms
+                self.phase = Phase.RECOVERING
+                self.rewrite |= self.date(segments)
+            elif self.phase is not Phase.OPENED or self.told:
+                self.phase = Phase.UPDATED
+        else:
+            after = sum(w.window_ms < self.ended_ms for w in self.windows)
+            if self._back(k, mu, n, first, after):
+                self.ended_ms = self.recovering_since_ms = None
+                self.phase = Phase.RELAPSED
+            elif self.recovering_since_ms is not None and now_ms - self.recovering_since_ms >= max(
+                SETTLE_MS, 3 * width_ms
+            ):
+                self.phase = Phase.ENDED
+            else:
+                self.phase = Phase.RECOVERING
+        last = len(k) if self.ended_ms is None else sum(w.window_ms < self.ended_ms for w in self.windows)
+        self.observed, self.expected = int(k[first:last].sum()), float(mu[first:last].sum())
+        self.trials = int(n[first:last].sum())
+        precision = np.array([1 / self.noise**2])
+        self.score = float(
+            deviance(np.array([float(self.observed)]), np.array([max(self.expected, 1e-9)]), precision)[0]
+        )
+
+    def _peak(self, k: Floats, mu: Floats, n: Floats, first: int, stop: int) -> float:
+        """The highest excess per trial over 15 windows (or what there was)."""
+        block = min(15, stop - first)
+        kernel = np.ones(max(block, 1))
+        excess = np.convolve((k - mu)[first:stop] if self.up else (mu - k)[first:stop], kernel, mode="valid")
+        weight = np.convolve((n if self.share else mu)[first:stop], kernel, mode="valid")
+        return float((excess / np.maximum(weight, 1e-9)).max(initial=0.0))
+
+    def _gone(self, k: Floats, mu: Floats, n: Floats, first: int, stop: int) -> bool:
+        """Whether the windows from `stop` on show, with 95 % confidence, less than a quarter of the peak's excess."""
+        least = RECOVERY_WINDOWS if self.up else SILENCE_WINDOWS
+        if len(k) - stop < least or stop <= first:
+            return False
+        a, m = float(k[stop:].sum()), float(mu[stop:].sum())
+        weight = max(float((n if self.share else mu)[stop:].sum()), 1e-9)
+        above = (a - m + 1.645 * np.sqrt(a + 1.0)) if self.up else (m - a + 1.645 * np.sqrt(m + 1.0))
+        return bool(above / weight < QUARTER * self._peak(k, mu, n, first, stop))
+
+    def _back(self, k: Floats, mu: Floats, n: Floats, first: int, after: int) -> bool:
+        """Whether the excess has come back since the end."""
+        if after >= len(k):
+            return False
+        a, m = np.cumsum(k[after:][::-1])[::-1], np.maximum(np.cumsum(mu[after:][::-1])[::-1], 1e-9)
+        weight = np.cumsum((n if self.share else mu)[after:][::-1])[::-1]
+        excess = (a - m) if self.up else (m - a)
+        nats = np.where(excess > 0, deviance(a, m, np.full(len(a), 1 / self.noise**2)), 0.0)
+        strong = excess / np.maximum(weight, 1e-9) > QUARTER * self._peak(k, mu, n, first, after)
+        return bool(((nats > RELAPSE_NATS) & strong).any())
+
+    # --- out ------------------------------------------------------------------------------------------------------
+
+    def causes(self) -> tuple[Cause, ...]:
+        return tuple(Cause(where, round(share, 6)) for where, share in zip(self.wheres, self.shares, strict=True))
+
+    def points(self, segments: Segments) -> tuple[tuple[Point, ...], bool]:
+        """The evidence that is new since the last call; all of it (True) where causes or onset changed."""
+        rewrite, self.rewrite = self.rewrite, False
+        first = next(i for i, w in enumerate(self.windows) if w.window_ms >= self.onset_ms)
+        start = max(0, first - BEFORE) if rewrite else self.told
+        k, mu, n = self.series(self.inside(segments))
+        self.told = len(self.windows)
+        out = []
+        for i in range(start, len(self.windows)):
+            half = 1.96 * float(np.sqrt(mu[i] + (self.noise * mu[i]) ** 2))
+            point = Point(
+                window_ms=self.windows[i].window_ms,
+                observed=int(k[i]),
+                expected=round(float(mu[i]), 6),
+                trials=int(n[i]),
+                low=round(max(0.0, float(mu[i]) - half), 6),
+                high=round(float(mu[i]) + half, 6),
+            )
+            out.append(point)
+        return tuple(out), rewrite
+
+    def state(self) -> dict[str, Any]:
+        return {**vars(self), "phase": self.phase.value, "windows": [vars(w) for w in self.windows]}
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "Track":
+        return cls(**{**state, "phase": Phase(state["phase"]), "windows": [WindowCells(**w) for w in state["windows"]]})
+
+
+def _where(found: Found, segments: Segments) -> dict[str, str]:
+    out = {}
+    for d, code in zip(found.family, found.values, strict=True):
+        out[segments.dimensions[d]] = next(value for value, c in segments.values[d].items() if c == code)
+    return out
+
+
+def _covers(cells: Cells, segments: Segments, where: dict[str, str]) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    inside = np.ones(len(cells.codes), np.bool_)
+    for dimension, value in where.items():
+        d = segments.dimensions.index(dimension)
+        inside &= cells.codes[:, d] == segments.values[d].get(value, -1)
+    return inside
+
+
+def _key(where: dict[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(where.items()))

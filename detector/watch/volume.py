@@ -1,0 +1,127 @@
+"""What to expect of a count: level, season, and how the whole spreads over the cells.
+
+The whole has a level (slow for bursts, quick for silence) and a season; a cell has a share of the whole. For silence a segment's expectation is the least of its own level
+and of what the whole implies at this moment, so that a campaign that ends elsewhere, or a morning that starts late, is no outage.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from detector.config import DAY_MS, MINUTE_MS
+from detector.events import Floats, Ints
+from detector.watch.baseline import HOURS, SEASON_HALF_LIFE_MS, Families, fading, hour_of_week
+from detector.watch.segments import Segments
+
+BURST_HALF_LIFE_MS = 1 * DAY_MS
+SILENCE_HALF_LIFE_MS = 45 * MINUTE_MS
+SHARE_HALF_LIFE_MS = 2 * DAY_MS
+NOW_HALF_LIFE_MS = 5 * MINUTE_MS
+SHARE_PRIOR = 10.0
+"""Events that the prior of a cell's share is worth, spread evenly over the cells."""
+SEASON_PRIOR = 200.0
+
+
+class VolumeBaseline:
+    """Expected events of a count signal, per cell and segment."""
+
+    def __init__(self, segments: Segments, window_ms: int, *, up: bool, attempts: bool) -> None:
+        self._segments, self._up = segments, up
+        self._fade = fading(window_ms, BURST_HALF_LIFE_MS if up else SILENCE_HALF_LIFE_MS)
+        self._share_fade = fading(window_ms, SHARE_HALF_LIFE_MS)
+        self._season_fade = fading(window_ms, SEASON_HALF_LIFE_MS)
+        self._now_fade = fading(window_ms, NOW_HALF_LIFE_MS)
+        self._weight = 0.0
+        self._level = 0.0
+        self._now = 0.0
+        self._now_weight = 0.0
+        self._hour_observed: Floats = np.zeros(HOURS)
+        self._hour_expected: Floats = np.zeros(HOURS)
+        self.cell_seen: Floats = np.zeros(0)
+        self._cell_level: Floats = np.zeros(0)
+        prior, cap = (0.5, 1.0) if attempts else ((0.25, 0.6) if not up else (0.2, 0.6))
+        self._floor = prior if attempts or not up else 0.1
+        self.families = Families(len(segments.families), prior, cap)
+
+    def grow(self) -> None:
+        more = len(self._segments.cells) - len(self.cell_seen)
+        if more > 0:
+            self.cell_seen = np.concatenate([self.cell_seen, np.zeros(more)])
+            self._cell_level = np.concatenate([self._cell_level, np.zeros(more)])
+
+    @property
+    def noise(self) -> Floats:
+        """float64[families]: σ of the log rate."""
+        return np.maximum(self.families.noise, self._floor)
+
+    def season(self, window_ms: int) -> float:
+        hour = hour_of_week(window_ms)
+        day = slice(hour % 24, HOURS, 24)
+        of_day = (self._hour_observed[day].sum() + SEASON_PRIOR) / (self._hour_expected[day].sum() + SEASON_PRIOR)
+        return float((self._hour_observed[hour] + SEASON_PRIOR * of_day) / (self._hour_expected[hour] + SEASON_PRIOR))
+
+    def _whole(self, window_ms: int) -> float:
+        return self._level / max(self._weight, 1e-12) * self.season(window_ms)
+
+    def _shares(self) -> Floats:
+        """float64[cells]: each cell's share of the whole, with a prior."""
+        prior = SHARE_PRIOR / max(len(self.cell_seen), 1)
+        return (self.cell_seen + prior) / (self.cell_seen.sum() + SHARE_PRIOR)
+
+    def cell_expected(self, window_ms: int) -> Floats:
+        """float64[cells]: events expected in this window."""
+        if self._up:
+            return np.maximum(self._whole(window_ms) * self._shares(), 1e-9)
+        own = self._cell_level / max(self._weight, 1e-12) * self.season(window_ms)
+        return np.maximum(np.minimum(own, self._whole(window_ms) * self._shares() * 1.5), 1e-9)
+
+    def implied(self) -> Floats:
+        """float64[cells]: events that the whole's present level implies."""
+        return np.maximum(self._now / max(self._now_weight, 1e-12) * self._shares(), 1e-9)
+
+    def ignorance(self, segments: Segments) -> Floats:
+        """float64[segments]: variance of the log rate for want of data."""
+        rows = np.arange(len(self.cell_seen))
+        seen = segments.totals(rows, [self.cell_seen])[0]
+        return 1.0 / (seen + 1.0)
+
+    def learn(
+        self,
+        rows: Ints,
+        window_ms: int,
+        observed: Floats,
+        held: "np.ndarray[tuple[int], np.dtype[np.bool_]]",
+        *,
+        whole_held: bool,
+    ) -> None:
+        """Take a window: `observed` of the cells in `rows`; cells in `held` (bool[cells]) and a held whole learn nothing."""
+        season = self.season(window_ms)
+        dense = np.zeros(len(self.cell_seen))
+        dense[rows] = observed
+        total = float(dense.sum())
+        if not whole_held:
+            level = self._level / self._weight if self._weight > 0 else total / season
+            # A single window cannot lift the level far: bursts are not what is normal.
+            clipped = min(total / season, 3.0 * level + 3.0) if self._weight > 0 else total / season
+            self._level = self._level * self._fade + clipped
+            self._weight = self._weight * self._fade + 1.0
+            hour = hour_of_week(window_ms)
+            self._hour_observed *= self._season_fade
+            self._hour_expected *= self._season_fade
+            self._hour_observed[hour] += min(total, 3.0 * level * season + 3.0)
+            self._hour_expected[hour] += self._level / self._weight
+            learning = ~held
+            self._cell_level[learning] = self._cell_level[learning] * self._fade + np.minimum(
+                dense[learning] / season, clipped
+            )
+            self.cell_seen[learning] = self.cell_seen[learning] * self._share_fade + dense[learning]
+        self._now = self._now * self._now_fade + total
+        self._now_weight = self._now_weight * self._now_fade + 1.0
+
+    def state(self) -> dict[str, Any]:
+        constant = ("_segments", "_up", "_fade", "_share_fade", "_season_fade", "_now_fade", "_floor", "families")
+        return {**{k: v for k, v in vars(self).items() if k not in constant}, "families": self.families.state()}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.families.restore(state.pop("families"))
+        vars(self).update(state)

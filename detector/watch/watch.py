@@ -1,0 +1,343 @@
+"""One signal's Watch: a closed window's counts in, anomalies out.
+
+Per window one numpy pass over all segments: expect, add evidence, raise what passes its threshold, learn from what no alarm holds. A raised segment becomes a *track*
+(`detector.watch.track`) with its own causes and onset.
+"""
+
+import hashlib
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.config import DAY_MS, HOUR_MS, Config
+from detector.counter.record import SignalWindow, merge_signal
+from detector.events import Floats, Ints
+from detector.signals import CountBy, Direction, Measure, Signal
+from detector.watch.anomaly import Anomaly, Phase, Why
+from detector.watch.baseline import NOISE_HALF_LIFE_MS, ShareBaseline, fading
+from detector.watch.budget import thresholds
+from detector.watch.evidence import EFFECTS_DOWN, EFFECTS_UP, Evidence
+from detector.watch.segments import Segments
+from detector.watch.track import Track, WindowCells
+from detector.watch.volume import VolumeBaseline
+
+HOLD_NATS = 6.0
+"""From here on a segment teaches the baseline nothing, for a day at most."""
+HOLD_MS = DAY_MS
+LOOK_BACK_MS = 6 * HOUR_MS
+"""How far before a span's start the windows are read again, to date the onset."""
+WARM_UP_MS = HOUR_MS
+"""A signal raises nothing in its first hour: there is nothing to compare with."""
+
+Flags = NDArray[np.bool_]
+
+
+class Look(Protocol):
+    """Looks a signal's own past up: its base windows in [from_ms, to_ms), merged over the partitions, those that had an event."""
+
+    def __call__(self, from_ms: int, to_ms: int) -> list[tuple[int, SignalWindow]]: ...
+
+
+class Watch:
+    """One signal of one tenant."""
+
+    def __init__(self, config: Config, signal: Signal) -> None:
+        self._config, self.signal = config, signal
+        self._share = signal.measure is not Measure.COUNT
+        self._up = signal.direction is Direction.UP or self._share
+        self._attempts = signal.count_by is CountBy.ATTEMPTS
+        self._live = sum(s.mode == signal.mode for s in config.signals)
+        self._segments = Segments(signal.dimensions)
+        self._evidence = Evidence(EFFECTS_UP if self._up else EFFECTS_DOWN)
+        self._rates = ShareBaseline(self._segments, signal.window_ms)
+        self._volume = VolumeBaseline(self._segments, signal.window_ms, up=self._up, attempts=self._attempts)
+        self._noise_fade = fading(HOUR_MS, NOISE_HALF_LIFE_MS)
+        self._held_since_ms: Ints = np.zeros(0, np.int64)
+        self._tracks: list[Track] = []
+        self._first_ms: int | None = None
+        self._hour = -1
+        self._parts: list[SignalWindow] = []
+
+    def step(
+        self, window_ms: int, record: SignalWindow | None, look: Look, *, learn_only: bool = False
+    ) -> list[Anomaly]:
+        """Take a base window (`record` None: no event of the signal); anomalies come when the signal's own window is full."""
+        if record is not None:
+            self._parts.append(record)
+        end_ms = window_ms + self._config.input.window_ms
+        if end_ms % self.signal.window_ms:
+            return []
+        parts, self._parts = self._parts, []
+        merged = merge_signal(parts) if parts else None
+        start_ms = end_ms - self.signal.window_ms
+        if self._first_ms is None:
+            if merged is None:
+                return []
+            self._first_ms = start_ms
+        elif merged is None and self._share and not self._tracks:
+            return []
+        current = self._cells(start_ms, merged)
+        self._grow()
+        return self._window(current, look, learn_only=learn_only)
+
+    # --- a window ---------------------------------------------------------------------------------------------------
+
+    def _cells(self, window_ms: int, record: SignalWindow | None) -> WindowCells:
+        """The window's cells with what was expected of each; for a count every known cell has an expectation."""
+        if record is not None:
+            rows = self._segments.rows(record.cells)
+            self._grow()
+            if self._share:
+                trials = record.total.astype(np.float64)
+                observed = record.people.astype(np.float64)
+                # Retries alone (k = 0, n = 0) carry neither evidence nor expectation.
+                used = trials > 0
+                rows, trials, observed = rows[used], trials[used], observed[used]
+                return WindowCells(window_ms, rows, observed, trials * self._cell_rates(rows, window_ms), trials)
+            counted = (record.people if self._up and not self._attempts else record.total).astype(np.float64)
+        elif self._share:
+            none = np.zeros(0)
+            return WindowCells(window_ms, np.zeros(0, np.int64), none, none, none)
+        else:
+            rows, counted = np.zeros(0, np.int64), np.zeros(0)
+        every = np.arange(len(self._segments.cells))
+        observed = np.zeros(len(every))
+        observed[rows] = counted
+        expected = self._volume.cell_expected(window_ms)
+        return WindowCells(window_ms, every, observed, expected, expected)
+
+    def _cell_rates(self, rows: Ints, window_ms: int) -> Floats:
+        return self._rates.cell_rates(rows, window_ms)
+
+    def _window(self, current: WindowCells, look: Look, *, learn_only: bool) -> list[Anomaly]:
+        window_ms = current.window_ms
+        free = self._free()
+        here = free[current.rows]
+        rows, k, n = current.rows[here], current.observed[here], current.trials[here]
+        sums = self._segments.totals(rows, [k, current.expected[here], n])
+        touched = np.flatnonzero(sums[1] > 0)
+        seg_k, seg_mu, seg_n = (column[touched] for column in sums)
+        noise, precision, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
+        self._evidence.add(touched, window_ms, seg_k, corrected, seg_n if self._share else None, precision, slack)
+        quiet = self._hold(touched, window_ms)
+        self._learn(current, here, touched, seg_k, seg_mu, corrected, quiet)
+        for track in self._tracks:
+            track.windows.append(current)
+        out = []
+        if not learn_only and self._first_ms is not None and window_ms - self._first_ms >= WARM_UP_MS:
+            for track in list(self._tracks):
+                track.advance(self._segments, self._free(but=track)[: len(self._segments.cells)], self.signal.window_ms)
+                out.append(self._said(track, window_ms))
+                if track.phase is Phase.ENDED:
+                    self._let_go(track)
+            out += self._raise(touched, seg_k, window_ms, look)
+        return out
+
+    def _expectation(self, touched: Ints, mu: Floats, n: Floats, rows: Ints) -> tuple[Floats, Floats, Floats, Floats]:
+        """Noise per family; precision, corrected expectation and slack of the touched segments."""
+        family = self._segments.segment_family[touched]
+        if self._share:
+            noise = self._rates.families.noise
+            corrected = np.minimum(mu * self._rates.corrections(touched), 0.95 * n)
+            known = self._rates.segment_observed[touched] + 10.0
+            ignorance = self._rates.ignorance(touched)
+        else:
+            noise = self._volume.noise
+            corrected = mu
+            unknown = self._volume.ignorance(self._segments)[touched]
+            known, ignorance = 1.0 / unknown + 9.0, unknown
+            if not self._up:
+                implied = self._segments.totals(rows, [self._volume.implied()[rows]])[0][touched]
+                corrected = np.where(self._segments.level()[touched] > 0, np.minimum(corrected, implied), corrected)
+                corrected = np.maximum(corrected, 1e-9)
+        sigma = noise[family]
+        return noise, 1.0 / (sigma**2 + ignorance), corrected, np.exp(sigma) * (1.0 + 1.0 / np.sqrt(known))
+
+    def _hold(self, touched: Ints, window_ms: int) -> Flags:
+        """bool[touched]: the segments that may learn; the others are held while their evidence stands, for a day at most."""
+        high = self._evidence.score[touched] >= HOLD_NATS
+        since = self._held_since_ms[touched]
+        since = np.where(high, np.where(since == 0, window_ms, since), 0)
+        self._held_since_ms[touched] = since
+        return ~(high & (window_ms - since < HOLD_MS))
+
+    def _learn(
+        self, current: WindowCells, here: Flags, touched: Ints, k: Floats, mu: Floats, corrected: Floats, quiet: Flags
+    ) -> None:
+        window_ms = current.window_ms
+        held = np.zeros(len(self._segments), np.bool_)
+        held[touched[~quiet]] = True
+        cell_held = held[self._segments.cell_segments].any(axis=1) | ~self._free()
+        hour = window_ms // HOUR_MS
+        families = self._rates.families if self._share else self._volume.families
+        known = self._rates.segment_expected if self._share else self._known_volume()
+        families.add(hour, touched, k, corrected, quiet, known, self._segments, self._noise_fade)
+        if self._share:
+            if hour != self._hour:
+                families.learn_spread(self._rates.segment_observed, self._rates.segment_expected, self._segments)
+            learning = here & ~cell_held[current.rows]
+            rows, trials = current.rows[learning], current.trials[learning]
+            rates = current.expected[learning] / np.maximum(trials, 1e-12)
+            self._rates.learn(rows, window_ms, current.observed[learning], trials, rates, (touched, k, mu), quiet)
+        else:
+            self._volume.learn(
+                current.rows,
+                window_ms,
+                current.observed,
+                cell_held,
+                whole_held=bool(held[:1].any()) or not self._free().any(),
+            )
+        self._hour = hour
+
+    def _known_volume(self) -> Floats:
+        return self._segments.totals(np.arange(len(self._segments.cells)), [self._volume.cell_seen])[0]
+
+    # --- raising ----------------------------------------------------------------------------------------------------
+
+    def _raise(self, touched: Ints, k: Floats, window_ms: int, look: Look) -> list[Anomaly]:
+        """Open tracks for the segments that pass their thresholds, the most surprising first."""
+        out = []
+        level = self._segments.level()
+        limits = self._thresholds(level)
+        for _ in range(5):
+            over = self._evidence.score[touched] - limits[level[touched]]
+            if not len(over) or over.max() < 0:
+                break
+            worst = int(touched[int(over.argmax())])
+            track = self._open(worst, float(limits[level[worst]]), window_ms, look)
+            if track is None:
+                self._evidence.reset(np.array([worst]))
+                continue
+            self._tracks.append(track)
+            covered = track.inside(self._segments)
+            self._evidence.reset(np.unique(self._segments.cell_segments[covered]))
+            out.append(self._said(track, window_ms))
+        return out
+
+    def _thresholds(self, level: Ints) -> Floats:
+        return thresholds(self._config.budget, self._live, self.signal.window_ms, np.bincount(level, minlength=3)[:3])
+
+    def _open(self, segment: int, threshold: float, window_ms: int, look: Look) -> Track | None:
+        """A track for what made this segment surprising; None where a second look finds nothing that stands."""
+        start_ms = int(self._evidence.start_ms[segment])
+        assert self._first_ms is not None
+        from_ms = max(start_ms - LOOK_BACK_MS, self._first_ms)
+        noise = self._rates.families.noise if self._share else self._volume.noise
+        track = Track(
+            id="",
+            detected_ms=window_ms + self.signal.window_ms,
+            threshold=threshold,
+            share=self._share,
+            up=self._up,
+            noise=float(noise[int(self._segments.segment_family[segment])]),
+            windows=self._past(from_ms, window_ms + self.signal.window_ms, look),
+            onset_ms=start_ms,
+        )
+        free = self._free()
+        if not track.find(self._segments, free):
+            return None
+        track.date(self._segments)
+        track.find(self._segments, free)
+        track.date(self._segments)
+        track._judge(self._segments, self.signal.window_ms)
+        track.phase, track.ended_ms, track.recovering_since_ms = Phase.OPENED, None, None
+        if self.signal.names_people and not self._attempts and track.observed < self.signal.min_people:
+            return None
+        if (track.observed > track.expected) != self._up:
+            return None
+        name = msgspec.json.encode((self._config.tenant, self.signal.name, sorted(track.wheres[0].items()), window_ms))
+        track.id = hashlib.blake2b(name, digest_size=6).hexdigest()
+        return track
+
+    def _past(self, from_ms: int, to_ms: int, look: Look) -> list[WindowCells]:
+        """The signal's windows of a span, with what today's baseline expects of them."""
+        width = self.signal.window_ms
+        found: dict[int, list[SignalWindow]] = {}
+        for base_ms, record in look(from_ms, to_ms):
+            found.setdefault(base_ms // width * width, []).append(record)
+        out = []
+        for start_ms in range(from_ms // width * width, to_ms, width):
+            parts = found.get(start_ms)
+            out.append(self._cells(start_ms, merge_signal(parts) if parts else None))
+        self._grow()
+        return out
+
+    def _said(self, track: Track, window_ms: int) -> Anomaly:
+        points, rewrite = track.points(self._segments)
+        level = max((len(w) for w in track.wheres), default=0)
+        counts = np.bincount(self._segments.level(), minlength=3)
+        budget = self._config.budget
+        per = "week" if budget.per_ms == 7 * DAY_MS else f"{budget.per_ms / DAY_MS:g} days"
+        return Anomaly(
+            id=track.id,
+            signal=self.signal.name,
+            phase=track.phase,
+            at_ms=window_ms + self.signal.window_ms + self._config.input.lateness_ms,
+            window_ms=window_ms,
+            onset_ms=track.onset_ms,
+            detected_ms=track.detected_ms,
+            ended_ms=track.ended_ms,
+            causes=track.causes(),
+            observed=track.observed,
+            expected=round(track.expected, 6),
+            trials=track.trials,
+            score=round(track.score, 6),
+            points=points,
+            rewrite=rewrite,
+            why=Why(
+                score_nats=round(track.score, 3),
+                threshold_nats=round(track.threshold, 3),
+                budget=f"{budget.cases} false case{'s' if budget.cases != 1 else ''} per {per}, split over {self._live} signals",
+                segments=int(counts[level]),
+                noise=round(track.noise, 4),
+            ),
+        )
+
+    def _let_go(self, track: Track) -> None:
+        """The problem stayed gone: its cells come back into the population."""
+        self._tracks.remove(track)
+        covered = track.inside(self._segments)
+        self._evidence.reset(np.unique(self._segments.cell_segments[covered]))
+
+    def _free(self, but: Track | None = None) -> Flags:
+        """bool[cells]: those in no open track (other than `but`)."""
+        free = np.ones(len(self._segments.cells), np.bool_)
+        for track in self._tracks:
+            if track is not but:
+                free &= ~track.inside(self._segments)
+        return free
+
+    # --- state ------------------------------------------------------------------------------------------------------
+
+    def _grow(self) -> None:
+        segments = len(self._segments)
+        self._evidence.grow(segments)
+        self._rates.grow()
+        self._volume.grow()
+        more = segments - len(self._held_since_ms)
+        if more > 0:
+            self._held_since_ms = np.concatenate([self._held_since_ms, np.zeros(more, np.int64)])
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "segments": self._segments.state(),
+            "evidence": self._evidence.state(),
+            "baseline": self._rates.state() if self._share else self._volume.state(),
+            "held_since_ms": self._held_since_ms,
+            "tracks": [t.state() for t in self._tracks],
+            "first_ms": self._first_ms,
+            "hour": self._hour,
+            "parts": self._parts,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self._segments.restore(state["segments"])
+        self._grow()
+        self._evidence.restore(state["evidence"])
+        (self._rates if self._share else self._volume).restore(state["baseline"])
+        self._held_since_ms = state["held_since_ms"]
+        self._tracks = [Track.from_state(t) for t in state["tracks"]]
+        self._first_ms, self._hour = state["first_ms"], state["hour"]
+        self._parts = [msgspec.convert(p, SignalWindow) for p in state["parts"]]

@@ -82,6 +82,13 @@ class Settings:
     customer_key: Secret | None
 
 
+def defaults_directory() -> Path:
+    """Return where the commented defaults are: beside this file when installed, else `deploy/config`."""
+    here = Path(__file__).parent
+    installed = here / "config"
+    return installed if installed.is_dir() else here.parent / "deploy" / "config"
+
+
 def load(directory: Path) -> Settings:
     """Return the settings of a directory.
 

@@ -43,7 +43,7 @@ class Command(click.Command):
     def __init__(self, *args: Any, example: str = "", exits: dict[int, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
-        self.exits = EXITS | (exits or {})
+        self.exits = {code: text for code, text in (EXITS | (exits or {})).items() if text}
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_epilog(formatter, self.example, self.exits)
@@ -110,7 +110,8 @@ def command(
 ) -> Callable[[Callable[..., Any]], Command]:
     """Make a function a command; its docstring is the help, `example` is shown with it.
 
-    `exits` says what an exit code means for this command where that is more exact than the general meaning.
+    `exits` says what an exit code means for this command where that is more exact than the general meaning; "" where
+    the command never ends with it.
     """
     return click.command(cls=Command, example=example, exits=exits, **kwargs)
 

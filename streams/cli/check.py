@@ -1,0 +1,88 @@
+"""`tocsin check`: validates a configuration directory, lists every error with its path, warns of what works badly."""
+
+from pathlib import Path
+
+import click
+
+from detector.advice import warnings
+from detector.errors import ConfigError, Problem, UsageError
+from detector.signals import Mode
+from streams.cli import common
+from streams.settings import CUSTOMERS, Settings, load
+
+_SHOWN_ROWS = 20
+"""Bad rows of the customer directory that are listed one by one."""
+
+
+@common.command(
+    example="tocsin check shop\ntocsin check --json shop",
+    exits={common.NO: "", common.WRONG_USAGE: "the configuration has errors"},
+)
+@click.argument(
+    "directory",
+    metavar="[DIR]",
+    default=".",
+    envvar="TOCSIN_CONFIG",
+    type=click.Path(path_type=Path),
+)
+@common.json_option
+def command(directory: Path, as_json: bool) -> int:
+    """Validate the configuration in DIR and warn of what will not work well.
+
+    Reads tocsin.yml, signals.yml and the customer directory; without DIR those of TOCSIN_CONFIG or the current
+    directory. Every error is listed at once, with the path to its field.
+    """
+    settings: Settings | None = None
+    errors: list[Problem] = []
+    found: list[Problem] = []
+    customers = 0
+    try:
+        settings = load(directory)
+        found += warnings(settings.config)
+        customers, more_errors, more = _customers(settings)
+        errors += more_errors
+        found += more
+        if settings.customer_key is not None:
+            settings.customer_key.read()
+    except ConfigError as error:
+        errors += error.problems
+    if as_json:
+        common.print_json({"ok": not errors, "errors": errors, "warnings": found})
+    else:
+        for label, problems in (("Error", errors), ("Warning", found)):
+            for problem in problems:
+                click.echo(f"{label}: {common.plain(problem)}")
+        if settings is not None and not errors:
+            click.echo(_summary(settings, customers))
+    return common.WRONG_USAGE if errors else common.DONE
+
+
+def _customers(settings: Settings) -> tuple[int, list[Problem], list[Problem]]:
+    """Return how many customers the directory has, what is wrong with it, and what of it will not be taken."""
+    if settings.customers is None:
+        if all(signal.mode is Mode.SHADOW for signal in settings.config.signals):
+            return 0, [], []
+        return 0, [], [Problem(CUSTOMERS, "none", "the customer directory", "without it nobody can be told")]
+    from streams.store.customers_csv import read_customers
+
+    name = settings.customers.name
+    try:
+        read = read_customers(settings.customers)
+    except UsageError as error:
+        text = str(error).removeprefix(f"{settings.customers}: ")
+        return 0, [Problem(name, text, "a customer directory")], []
+    bad = [
+        Problem(f"{name}: line {row.line}: {row.column}", repr(row.found), row.allowed, "the row is left out")
+        for row in read.bad[:_SHOWN_ROWS]
+    ]
+    if len(read.bad) > _SHOWN_ROWS:
+        bad.append(Problem(name, f"{len(read.bad) - _SHOWN_ROWS} more bad rows", "none", "they are left out"))
+    return len(read.rows), [], bad
+
+
+def _summary(settings: Settings, customers: int) -> str:
+    config = settings.config
+    live = sum(signal.mode is Mode.LIVE for signal in config.signals)
+    counts = f"{len(config.signals)} signals ({live} live), {customers} customers"
+    notices = "notices are sent" if config.policy.send else "notices are in dry run"
+    return f"The configuration holds: {counts}, {notices}. Hash {config.hash[:12]}."

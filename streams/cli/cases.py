@@ -1,0 +1,189 @@
+"""`tocsin cases`: what is wrong now, one case with its evidence, and what people do with it."""
+
+import getpass
+from typing import TYPE_CHECKING
+
+import click
+
+from detector.desk.records import Case, Command, Verb, Verdict
+from streams.cli import common
+from streams.cli.common import db_option, json_option, option
+
+if TYPE_CHECKING:
+    from streams.store import Store
+
+_VERDICTS = click.Choice([verdict.value for verdict in Verdict])
+
+
+@common.group(
+    default="list",
+    example="tocsin cases\ntocsin cases --all --json\ntocsin cases show 3f2a\n"
+    "tocsin cases ack 3f2a\ntocsin cases resolve 3f2a --verdict real",
+)
+def command() -> None:
+    """List the proactive cases, show one, work on one.
+
+    A case's id may be shortened as long as it stays unique.
+    """
+
+
+@command.command("list", example="tocsin cases list --all\ntocsin cases --db demo/tocsin.db --json")
+@option("--all", "finished", is_flag=True, help="Finished cases too (a merged one is seen only by show).")
+@db_option
+@json_option
+def list_command(finished: bool, db: str, as_json: bool) -> None:
+    """List the unfinished cases, newest first."""
+    from streams.store import open_store
+    from streams.store.documents import case_document
+    from streams.store.queries import list_cases
+
+    with open_store(db) as store:
+        found = list_cases(store, finished=finished)
+        if as_json:
+            common.print_json([case_document(case) for case in found])
+            return
+        if not found:
+            sums = store.tally()
+            events = sum(sums.get("events", {}).values())
+            hint = "" if finished else " (finished ones: --all)"
+            click.echo(f"Nothing is wrong that we can see, after {events:,} events{hint}.")
+            return
+        from streams.cli.words import zone_of
+
+        _print_list(found, zone_of(store))
+
+
+def _print_list(found: list[Case], zone: str) -> None:
+    from streams.cli.words import SEVERITY_MARK, moment, state_of
+    from streams.store.documents import title_of
+
+    def number(case: Case, name: str) -> object:
+        return "–" if case.affected is None else f"{getattr(case.affected, name):,}"
+
+    rows = [
+        (
+            case.id[:8],
+            f"{SEVERITY_MARK[case.severity.value]} {case.severity.value}",
+            title_of(case) + (" [shadow]" if case.mode.value == "shadow" else ""),
+            moment(case.onset_ms, zone),
+            state_of(case),
+            "–" if case.affected is None else f"{case.affected.confirmed + case.affected.likely:,}",
+            number(case, "still_failing"),
+            f"{case.notices.sent:,}",
+            f"{case.contacts:,}",
+        )
+        for case in found
+    ]
+    columns = ("case", "severity", "what", "since", "state", "hit", "still failing", "told", "contacts")
+    common.print_table(columns, rows, right=columns[5:])
+
+
+@command.command("show", example="tocsin cases show 3f2a\ntocsin cases show 3f2a --json")
+@click.argument("case", metavar="CASE")
+@db_option
+@json_option
+def show_command(case: str, db: str, as_json: bool) -> None:
+    """Show one case: what it is, why we think so, who was hit, its story."""
+    from streams.store import open_store
+    from streams.store.documents import case_in_full
+    from streams.store.queries import find_case
+
+    with open_store(db) as store:
+        found = find_case(store, case)
+        if as_json:
+            common.print_json(case_in_full(store, found))
+        else:
+            _print_case(store, found)
+
+
+def _print_case(store: "Store", case: Case) -> None:
+    from streams.cli.words import moment, sentence, sparkline, state_of, where, zone_of
+    from streams.store.queries import evidence, timeline
+
+    zone = zone_of(store)
+    out = [sentence(case, zone), ""]
+    out.append(f"{case.id}  {case.severity.value}, {state_of(case)}, {case.mode.value}")
+    out.append("")
+    out.append("Cause")
+    out += [f"  {where(cause)}  ({cause.share_of_excess:.0%} of the excess)" for cause in case.causes]
+    found = evidence(store, case.id)
+    out += ["", f"Why we think so: {case.observed:,} observed, {case.expected:,.1f} expected, score {case.score:.2f}"]
+    for signal in dict.fromkeys(entry.signal for entry in found):
+        points = [entry.point for entry in found if entry.signal == signal]
+        observed, expected = sparkline(points)
+        first, last = moment(points[0].window_ms, zone), moment(points[-1].window_ms, zone)
+        out += [f"  {signal}, {first} to {last}", f"    observed {observed}", f"    expected {expected}"]
+    if case.affected is not None:
+        affected = case.affected
+        out += ["", "Who"]
+        out.append(f"  {affected.confirmed:,} confirmed, {affected.likely:,} likely")
+        out.append(f"  {affected.still_failing:,} still failing, {affected.recovered:,} recovered")
+        held = ", ".join(f"{n:,} {reason}" for reason, n in sorted(case.notices.dropped.items()))
+        out.append(
+            f"  notices: {case.notices.sent:,} sent, {case.notices.held:,} held" + (f"; not: {held}" if held else "")
+        )
+    out += ["", "Story"]
+    for entry in timeline(store, case.id):
+        by = f" by {entry.by}" if entry.by else ""
+        detail = f": {entry.detail}" if entry.detail else ""
+        out.append(f"  {moment(entry.at_ms, zone)}  {entry.what}{by}{detail}")
+    for line in out:
+        click.echo(common.plain(line))
+
+
+def _by_option(function: common.F) -> common.F:
+    return option("--by", default=None, metavar="NAME", help="Who does it; your login name unless given.")(function)
+
+
+@command.command("ack", example="tocsin cases ack 3f2a --by ops")
+@click.argument("case", metavar="CASE")
+@_by_option
+@db_option
+@json_option
+def ack_command(case: str, by: str | None, db: str, as_json: bool) -> int:
+    """Acknowledge a case: somebody looks after it."""
+    return _apply(db, case, Verb.ACKNOWLEDGE, by, None, as_json)
+
+
+@command.command("resolve", example="tocsin cases resolve 3f2a --verdict real")
+@click.argument("case", metavar="CASE")
+@option("--verdict", type=_VERDICTS, default=Verdict.REAL.value, help="What it was.")
+@_by_option
+@db_option
+@json_option
+def resolve_command(case: str, verdict: str, by: str | None, db: str, as_json: bool) -> int:
+    """Close a case that is over."""
+    return _apply(db, case, Verb.RESOLVE, by, Verdict(verdict), as_json)
+
+
+@command.command("dismiss", example="tocsin cases dismiss 3f2a --verdict expected")
+@click.argument("case", metavar="CASE")
+@option("--verdict", type=_VERDICTS, default=Verdict.NOT_A_PROBLEM.value, help="What it was.")
+@_by_option
+@db_option
+@json_option
+def dismiss_command(case: str, verdict: str, by: str | None, db: str, as_json: bool) -> int:
+    """Close a case that is none: nobody hears of it any more."""
+    return _apply(db, case, Verb.DISMISS, by, Verdict(verdict), as_json)
+
+
+def _apply(db: str, case: str, verb: Verb, by: str | None, verdict: Verdict | None, as_json: bool) -> int:
+    from streams.engines.embedded import apply_command
+    from streams.store import open_store
+    from streams.store.documents import case_document
+    from streams.store.queries import find_case
+
+    with open_store(db) as store:
+        found = find_case(store, case)
+        wish = Command(verb=verb, case=found.id, by=by or getpass.getuser(), verdict=verdict)
+        applied = apply_command(store, wish)
+        found = find_case(store, found.id)
+        if as_json:
+            common.print_json(case_document(found))
+        elif applied:
+            common.say(f"Case {found.id[:8]} is {found.state.value}")
+        else:
+            common.say(
+                f"Case {found.id[:8]}: left for the runner that is at work; see `tocsin cases show {found.id[:8]}`"
+            )
+    return common.DONE

@@ -1,0 +1,274 @@
+"""Cases, affected customers and decisions as the machine output that COMMANDS.md fixes.
+
+Times are RFC 3339 in UTC, customers stand by their ids; nothing here depends on the store's hash key.
+"""
+
+import base64
+import math
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from detector.desk.records import Case, Kind, LedgerRow, Notice
+from streams.store import queries, rows
+from streams.store import tables as t
+from streams.store.queries import DeadLetter
+from streams.store.store import Store
+
+Document = dict[str, Any]
+
+ERASED = "(erased)"
+"""Stands for a customer of whom only the hash is left."""
+
+_DIGITS = 6
+
+
+def rfc3339(ms: int | None) -> str | None:
+    """RFC 3339 in UTC of epoch milliseconds.
+
+    Examples
+    --------
+    >>> rfc3339(1_767_225_600_250), rfc3339(1_767_225_600_000)
+    ('2026-01-01T00:00:00.250Z', '2026-01-01T00:00:00Z')
+    """
+    if ms is None:
+        return None
+    seconds, rest = divmod(ms, 1_000)
+    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+
+
+def title_of(case: Case, language: str = "en") -> str:
+    """Return the case's title in this language, else in the first it has."""
+    return case.title.get(language) or next(iter(case.title.values()), case.id)
+
+
+def case_document(case: Case) -> Document:
+    """Return a case as `tocsin cases --json` lists it."""
+    affected = case.affected
+    return {
+        "id": case.id,
+        "mode": case.mode.value,
+        "title": title_of(case),
+        "titles": case.title,
+        "state": case.state.value,
+        "severity": case.severity.value,
+        "signals": list(case.signals),
+        "onset": rfc3339(case.onset_ms),
+        "detected_at": rfc3339(case.detected_ms),
+        "opened_at": rfc3339(case.opened_ms),
+        "acknowledged_at": rfc3339(case.acknowledged_ms),
+        "ended_at": rfc3339(case.ended_ms),
+        "resolved_at": rfc3339(case.resolved_ms),
+        "causes": [{"where": cause.where, "share_of_excess": cause.share_of_excess} for cause in case.causes],
+        "evidence": {"expected": case.expected, "observed": case.observed, "score": case.score},
+        "affected": None
+        if affected is None
+        else {
+            "confirmed": affected.confirmed,
+            "likely": affected.likely,
+            "still_failing": affected.still_failing,
+            "recovered": affected.recovered,
+        },
+        "notices": {
+            "sent": case.notices.sent,
+            "held": case.notices.held,
+            "dropped": case.notices.dropped,
+            "queued": case.notices.queued,
+            "failed": case.notices.failed,
+        },
+        "contacts": case.contacts,
+        "verdict": None if case.verdict is None else case.verdict.value,
+        "episode": case.episode,
+        "merged_into": case.merged_into,
+    }
+
+
+def case_in_full(store: Store, case: Case) -> Document:
+    """Return a case with its story and the numbers behind it, as `tocsin cases show --json` prints it."""
+    story = [
+        {"at": rfc3339(entry.at_ms), "what": entry.what, "by": entry.by, "detail": entry.detail}
+        for entry in queries.timeline(store, case.id)
+    ]
+    points = [
+        {
+            "signal": entry.signal,
+            "window": rfc3339(entry.point.window_ms),
+            "observed": entry.point.observed,
+            "expected": entry.point.expected,
+            "trials": entry.point.trials,
+            "low": entry.point.low,
+            "high": entry.point.high,
+        }
+        for entry in queries.evidence(store, case.id)
+    ]
+    return {**case_document(case), "timeline": story, "points": points}
+
+
+def affected_documents(store: Store, case: str) -> list[Document]:
+    """Return who is hit, by customer, as `tocsin affected --json` prints it."""
+    of: dict[int, list[Document]] = {}
+    for notice in queries.notices(store, case):
+        of.setdefault(notice.customer, []).append(
+            {
+                "kind": notice.kind.value,
+                "channel": notice.channel,
+                "state": notice.state.value,
+                "reason": notice.reason,
+                "at": rfc3339(notice.at_ms),
+            }
+        )
+    found = list(queries.ledger(store, case))
+    names = queries.names(store, [row.customer for row in found])
+    documents = [
+        _ledger_document(row, names.get(row.customer, ERASED)) | {"notices": of.get(row.customer, [])} for row in found
+    ]
+    return sorted(documents, key=lambda document: (document["customer"], document["first_failure"]))
+
+
+def _ledger_document(row: LedgerRow, customer: str) -> Document:
+    return {
+        "customer": customer,
+        "grade": row.grade.value,
+        "state": row.state.value,
+        "probability": row.probability,
+        "first_failure": rfc3339(row.first_failure_ms),
+        "last_failure": rfc3339(row.last_failure_ms),
+        "tries": row.tries,
+        "last_success": rfc3339(row.last_success_ms),
+        "contact": rfc3339(row.contact_ms),
+    }
+
+
+def why_document(store: Store, case: Case, customer: int) -> Document:
+    """Return why a customer was told of a case, held or not told, as `tocsin why --json` prints it."""
+    decided = [notice for notice in queries.notices(store, case.id, customer)]
+    about = [notice for notice in decided if notice.kind is Kind.PROBLEM] or decided
+    row = queries.ledger_row(store, case.id, customer)
+    if not about:
+        reason = (
+            "not-affected" if row is None else "withdrawn" if row.withdrawn else f"{case.mode.value}-case-undecided"
+        )
+        return {"decision": None, "reason": reason, "until": None, "checks": [], "notices": []}
+    latest = about[-1]
+    return {
+        "decision": latest.decision.value,
+        "reason": latest.reason,
+        "until": rfc3339(latest.until_ms),
+        "checks": [
+            {"rule": c.rule, "decision": c.decision.value, "reason": c.reason, "detail": c.detail}
+            for c in latest.checks
+        ],
+        "notices": [_decided(store, notice) for notice in decided],
+    }
+
+
+def _checks(notice: Notice) -> list[Document]:
+    return [
+        {"rule": check.rule, "decision": check.decision.value, "reason": check.reason, "detail": check.detail}
+        for check in notice.checks
+    ]
+
+
+def _decided(store: Store, notice: Notice) -> Document:
+    return {
+        "kind": notice.kind.value,
+        "episode": notice.episode,
+        "decision": notice.decision.value,
+        "state": notice.state.value,
+        "reason": notice.reason,
+        "channel": notice.channel,
+        "at": rfc3339(notice.at_ms),
+        "deliveries": [
+            {"channel": d.channel, "outcome": d.outcome, "at": rfc3339(d.at_ms), "detail": d.detail}
+            for d in queries.deliveries(store, notice.id)
+        ],
+    }
+
+
+def dead_document(letter: DeadLetter) -> Document:
+    """Return a dead letter as `tocsin dead --json` lists it; `bytes` is base64 of the first 4 KiB."""
+    return {
+        "n": letter.n,
+        "source": letter.source,
+        "position": letter.position,
+        "reason": letter.reason,
+        "path": letter.path,
+        "size": letter.size,
+        "bytes": base64.b64encode(letter.data).decode(),
+    }
+
+
+# --- the canonical dump -----------------------------------------------------------------------------------------------
+
+
+def dump(store: Store) -> Iterator[Document]:
+    """Yield cases, ledger and notices in a fixed order: the same results give the same lines, whatever the hash key.
+
+    Floats are rounded to six digits, since the last ones differ between processors and versions of numpy.
+    """
+    with store.reading() as connection:
+        cases = sa.select(t.cases).where(t.cases.c.tenant == store.tenant).order_by(t.cases.c.id)
+        for row in connection.execute(cases).yield_per(100):
+            yield _rounded({"type": "case", **case_document(rows.case_of(row))})
+        for row in connection.execute(_with_names(t.ledger, store.tenant, "first_failure_ms")).yield_per(1_000):
+            entry = rows.ledger_of(row)
+            document = _ledger_document(entry, _name(row))
+            yield _rounded({"type": "ledger", "case": entry.case, **document, "withdrawn": entry.withdrawn})
+        for row in connection.execute(_with_names(t.notices, store.tenant, "kind", "episode")).yield_per(1_000):
+            yield _rounded(_notice_document(rows.notice_of(row), _name(row)))
+
+
+def _with_names(table: sa.Table, tenant: str, *then: str) -> sa.Select[Any]:
+    """Rows with their customers' ids, by case, id and the given columns."""
+    named = sa.select(table, t.customer.c.id.label("customer_id")).join_from(
+        table,
+        t.customer,
+        (t.customer.c.tenant == table.c.tenant) & (t.customer.c.key == table.c.customer),
+        isouter=True,
+    )
+    ids = t.customer.c.id
+    order = [table.c.case_id, ids.is_(None), ids, *(table.c[name] for name in then)]
+    return named.where(table.c.tenant == tenant).order_by(*order)
+
+
+def _name(row: Any) -> str:
+    return ERASED if row.customer_id is None else str(row.customer_id)
+
+
+def _notice_document(notice: Notice, customer: str) -> Document:
+    return {
+        "type": "notice",
+        "case": notice.case,
+        "customer": customer,
+        "kind": notice.kind.value,
+        "episode": notice.episode,
+        "decision": notice.decision.value,
+        "state": notice.state.value,
+        "reason": notice.reason,
+        "until": rfc3339(notice.until_ms),
+        "at": rfc3339(notice.at_ms),
+        "channel": notice.channel,
+        "language": notice.language,
+        "time_zone": notice.time_zone,
+        "signal": notice.signal,
+        "cause": notice.cause,
+        "when": rfc3339(notice.when_ms),
+        "stale": rfc3339(notice.stale_ms),
+        "checks": [
+            {"rule": c.rule, "decision": c.decision.value, "reason": c.reason, "detail": c.detail}
+            for c in notice.checks
+        ],
+    }
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return round(value, _DIGITS) + 0.0 if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(inner) for inner in value]
+    return value

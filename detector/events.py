@@ -88,6 +88,13 @@ class Batch:
     invalid: list[Invalid] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
 
+    @classmethod
+    def none(cls, schema: "EventSchema", *invalid: Invalid) -> "Batch":
+        """Return a batch without events: what stood there is `invalid`."""
+        empty = np.zeros(0, np.int64)
+        numbers = {name: np.zeros(0) for name in schema.numbers}
+        return cls(empty, empty, empty, empty, [], [], [], numbers, empty, list(invalid))
+
     @property
     def records(self) -> int:
         return len(self.time_ms) + len(self.invalid) + sum(self.dropped.values())

@@ -38,16 +38,19 @@ def _refuse(allowed: str, do: str = "", *, kind: LiteralString = "refused") -> N
 # --- kinds of values ------------------------------------------------------------------------------------------------
 
 
-def _duration(low_ms: int, high_ms: int) -> BeforeValidator:
-    def read(value: object) -> int:
-        ms = parse_duration_ms(value)
-        if ms is None:
-            _refuse("a duration such as 10s")
-        if not low_ms <= ms <= high_ms:
-            _refuse(f"a duration from {duration_text(low_ms)} to {duration_text(high_ms)}")
-        return ms
+class Duration(BeforeValidator):
+    """Reads a duration within bounds as milliseconds."""
 
-    return BeforeValidator(read)
+    def __init__(self, low_ms: int, high_ms: int) -> None:
+        def read(value: object) -> int:
+            ms = parse_duration_ms(value)
+            if ms is None:
+                _refuse("a duration such as 10s")
+            if not low_ms <= ms <= high_ms:
+                _refuse(f"a duration from {duration_text(low_ms)} to {duration_text(high_ms)}")
+            return ms
+
+        super().__init__(read)
 
 
 def _budget(value: object) -> Budget:
@@ -125,22 +128,22 @@ class InputSection(_Section):
     """How events are read into windows."""
 
     format: Name = Field(default="json", description="The format of the input unless a command names another.")
-    window: Annotated[int, _duration(1_000, HOUR_MS)] = Field(
+    window: Annotated[int, Duration(1_000, HOUR_MS)] = Field(
         default=MINUTE_MS, description="The base window; a signal's window is a multiple of it."
     )
-    lateness: Annotated[int, _duration(0, DAY_MS)] = Field(
+    lateness: Annotated[int, Duration(0, DAY_MS)] = Field(
         default=2 * MINUTE_MS, description="A window closes when events this much later than its end have been seen."
     )
-    skew: Annotated[int, _duration(0, DAY_MS)] = Field(
+    skew: Annotated[int, Duration(0, DAY_MS)] = Field(
         default=5 * MINUTE_MS, description="An event may be this far ahead of the moment it entered."
     )
-    leap: Annotated[int, _duration(MINUTE_MS, 365 * DAY_MS)] = Field(
+    leap: Annotated[int, Duration(MINUTE_MS, 365 * DAY_MS)] = Field(
         default=HOUR_MS, description="In a recording an event this far ahead waits until later ones confirm the time."
     )
-    people: Annotated[int, _duration(0, DAY_MS)] = Field(
+    people: Annotated[int, Duration(0, DAY_MS)] = Field(
         default=30 * MINUTE_MS, description="A customer's failures within this long are one piece of evidence."
     )
-    recovery: Annotated[int, _duration(MINUTE_MS, 56 * DAY_MS)] = Field(
+    recovery: Annotated[int, Duration(MINUTE_MS, 56 * DAY_MS)] = Field(
         default=3 * DAY_MS, description="How long a customer's success after a failure is waited for."
     )
 
@@ -176,14 +179,14 @@ class NoticesSection(_Section):
         default=QuietHours(), description='Nobody is told between these times of their own day: "21:00-07:00", or none.'
     )
     per_day: int = Field(default=2, ge=0, le=100, description="Notices a customer may get in 24 hours, over all cases.")
-    stale_after: Annotated[int, _duration(MINUTE_MS, 7 * DAY_MS)] = Field(
+    stale_after: Annotated[int, Duration(MINUTE_MS, 7 * DAY_MS)] = Field(
         default=6 * HOUR_MS,
         description="This long after the customer's failure (or success) a notice is not sent any more.",
     )
     min_probability: float = Field(
         default=0.5, ge=0, le=1, description="A customer is told only if it was the problem with this probability."
     )
-    hold_in_contact: Annotated[int, _duration(0, 30 * DAY_MS)] = Field(
+    hold_in_contact: Annotated[int, Duration(0, 30 * DAY_MS)] = Field(
         default=DAY_MS, description="Who contacted us within this long is in contact already and is not told."
     )
     language: Literal["en", "id"] = Field(default="id", description="For customers whose language is not known.")

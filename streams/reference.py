@@ -1,0 +1,171 @@
+"""Writes the reference pages of signals.yml and tocsin.yml from what reads them: `python -m streams.reference DIR`."""
+
+import sys
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from detector import signals
+from detector.config import Budget, QuietHours
+from detector.fields import duration_text
+from detector.signals import Condition
+from streams.sections import Document, Duration
+
+_MADE = "<!-- Written by `make docs`; do not edit. -->"
+
+_SIGNALS = """\
+# signals.yml
+
+What is watched. Each entry of `signals` has a name (lower-case letters, digits and dashes) and these fields.
+`tocsin check` lists every mistake with its path, and warns of what will not work well.
+
+{table}
+
+## Conditions
+
+`events` and `bad` hold conditions: all of them must hold. Values are compared as text, so `5`, `"5"` and `5.0` are the
+same, and `true` is `"true"`. An event without the field satisfies `not` and `present: false`, and nothing else.
+
+| condition | holds for an event whose field |
+|---|---|
+| `field: value` | has this value |
+| `field: [value, value]` | has one of these values |
+| `field: {{not: value}}`, `field: {{not: [value, value]}}` | has none of these values |
+| `field: {{at_least: 5}}` | is a number of 5 or more |
+| `field: {{below: 3}}` | is a number below 3 |
+| `field: {{present: true}}` | is there, whatever it holds |
+
+## Example
+
+```yaml
+{example}
+```
+"""
+
+_SETTINGS = """\
+# tocsin.yml
+
+How Tocsin runs. Every field has a default, so the file may be empty, or missing. Durations are written `10s`, `1m`,
+`2h`, `7d`. `tocsin init` writes a commented copy.
+
+{sections}
+"""
+
+
+def pages() -> dict[str, str]:
+    """Return the pages by file name."""
+    return {"signals.md": _signals_page(), "settings.md": _settings_page()}
+
+
+def _signals_page() -> str:
+    rows = [(f"`{f.name}`", f.kind, f.default, f.meaning) for f in signals.FIELDS]
+    example = _example((Path(__file__).parent.parent / "deploy" / "config" / "signals.yml").read_text("utf-8"))
+    return f"{_MADE}\n\n{_SIGNALS.format(table=_table(rows), example=example)}"
+
+
+def _example(text: str) -> str:
+    """Return the first signal of the commented defaults, without the comments."""
+    blocks = text[text.index("signals:\n") :].split("\n\n")
+    lines = "\n".join(blocks[:2]).splitlines()
+    return "\n".join(line for line in lines if line.strip() and not line.lstrip().startswith("#"))
+
+
+def _settings_page() -> str:
+    sections = [_section("", Document, "")]
+    for name, field in Document.model_fields.items():
+        model = _model(field)
+        if model is not None:
+            sections.append(_section(name, model, f"## {name}\n\n{_sentence(model)}\n\n"))
+    return f"{_MADE}\n\n" + _SETTINGS.format(sections="\n\n".join(sections))
+
+
+def _section(name: str, model: type[BaseModel], head: str) -> str:
+    rows = []
+    for key, field in model.model_fields.items():
+        inner = _model(field)
+        path = f"{name}.{key}" if name else key
+        if inner is not None and not name:
+            rows.append((f"`{path}`", f"[a section](#{key})", "", _sentence(inner)))
+        else:
+            rows.append((f"`{path}`", _kind(field), _default(field), field.description or ""))
+    return head + _table(rows)
+
+
+def _table(rows: list[tuple[str, str, str, str]]) -> str:
+    lines = ["| field | is | default | meaning |", "|---|---|---|---|"]
+    return "\n".join(lines + [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows])
+
+
+def _sentence(model: type[BaseModel]) -> str:
+    return (model.__doc__ or "").strip().splitlines()[0]
+
+
+def _model(field: FieldInfo) -> type[BaseModel] | None:
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _kind(field: FieldInfo) -> str:
+    if any(isinstance(part, Duration) for part in field.metadata):
+        return "a duration"
+    return _kind_of(field.annotation)
+
+
+def _kind_of(kind: Any) -> str:
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_kind_of(part) for part in get_args(kind) if part is not type(None))
+    if get_origin(kind) is Literal:
+        return " or ".join(get_args(kind))
+    names: dict[Any, str] = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a number",
+        str: "text",
+        Budget: "a budget",
+        QuietHours: "times of day",
+        tuple[str, ...]: "a list",
+        tuple[Condition, ...]: "[conditions](signals.md#conditions)",
+    }
+    if kind in names:
+        return names[kind]
+    return "`{env: NAME}` or `{file: PATH}`" if isinstance(kind, type) and issubclass(kind, BaseModel) else "a mapping"
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if value is None or value is PydanticUndefined or value == {}:
+        return "none"
+    if any(isinstance(part, Duration) for part in field.metadata):
+        return f"`{duration_text(value)}`"
+    return f"`{_written(value)}`"
+
+
+def _written(value: object) -> str:
+    """Return a default as one would write it in the file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Budget):
+        return f"{value.cases} false case per {duration_text(value.per_ms).replace('7d', 'week')}"
+    if isinstance(value, QuietHours):
+        times = (divmod(minute, 60) for minute in (value.start_minute, value.end_minute))
+        return "-".join(f"{hour:02d}:{minute:02d}" for hour, minute in times)
+    if isinstance(value, tuple) and value and isinstance(value[0], Condition):
+        return "{" + ", ".join(f"{c.field}: {', '.join(c.any_of or ())}" for c in value) + "}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(str, value))}]"
+    return str(value)
+
+
+def main() -> None:
+    directory = Path(sys.argv[1])
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, text in pages().items():
+        (directory / name).write_text(text, "utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Whom an event names, and where it is placed."""
+
+import importlib
+import warnings
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from detector.decode import CustomerKeys, alias_forms, customer_key, phone_e164
+from detector.placement import Placement, murmur2, partition_of
+
+KEY = b"a secret"
+
+with warnings.catch_warnings():  # kafka-python reads its schemas by a deprecated function.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    kafka_murmur2 = importlib.import_module("kafka.partitioner.default").murmur2
+
+
+@given(st.binary(max_size=40))
+def test_murmur2_is_kafkas(data: bytes) -> None:
+    assert murmur2(data) == kafka_murmur2(data)
+
+
+@given(st.text(max_size=10), st.integers(1, 50))
+def test_a_placement_remembers_what_it_computes(key: str, partitions: int) -> None:
+    placement = Placement(partitions, remembered=1)
+    assert [placement[key], placement["other"], placement[key]] == [
+        partition_of(key, partitions),
+        partition_of("other", partitions),
+        partition_of(key, partitions),
+    ]
+    assert len(placement) == 1
+
+
+@given(st.text(max_size=20), st.integers(0, 2**64).map(str))
+def test_a_customer_is_never_nobody(raw: str, other: str) -> None:
+    assert customer_key(KEY, raw) != 0
+    assert -(2**63) <= customer_key(KEY, raw) < 2**63
+    assert (customer_key(KEY, raw) == customer_key(KEY, other)) == (raw == other)
+
+
+@pytest.mark.parametrize(
+    ("raw", "number"),
+    [
+        pytest.param("+62 812-3456-7890", "+6281234567890", id="international"),
+        pytest.param("081234567890", "+6281234567890", id="national"),
+        pytest.param("6281234567890", "+6281234567890", id="without the plus"),
+        pytest.param("(021) 555 1234", "+62215551234", id="with an area code"),
+        pytest.param("+1 212 555 0123", "+12125550123", id="abroad"),
+        pytest.param("C-081234567890", None, id="a letter"),
+        pytest.param("123", None, id="too short"),
+        pytest.param("+999999999999999", None, id="no such country"),
+        pytest.param("0" * 40, None, id="too long"),
+        pytest.param("٠٨١٢٣٤٥٦٧٨٩٠", None, id="other digits"),
+    ],
+)
+def test_a_phone_number_has_one_form(raw: str, number: str | None) -> None:
+    assert phone_e164(raw) == number
+    assert alias_forms(raw) == ((raw,) if number is None else (raw, number))
+
+
+def test_an_address_is_known_in_lower_case() -> None:
+    assert alias_forms(" Ani@Example.COM") == (" Ani@Example.COM", "ani@example.com")
+    assert alias_forms("ani@example.com") == ("ani@example.com",)
+
+
+def test_a_customer_number_is_nobodys_phone() -> None:
+    assert phone_e164("81234567890") == "+6281234567890"
+    assert alias_forms("81234567890") == ("81234567890",)
+
+
+def test_aliases_lead_to_the_customer() -> None:
+    ani = customer_key(KEY, "C1")
+    aliases = {customer_key(KEY, form): ani for form in ("C1", "+6281234567890", "ani@example.com", "ani")}
+    keys = CustomerKeys(KEY, aliases)
+    assert [keys[raw] for raw in ("C1", "0812 3456 7890", "+6281234567890", "Ani@example.com", "ani")] == [ani] * 5
+    assert keys["Ani"] == customer_key(KEY, "Ani")
+    assert keys["budi@example.com"] == customer_key(KEY, "budi@example.com")
+
+
+def test_the_literal_form_wins() -> None:
+    ani, budi = customer_key(KEY, "C1"), customer_key(KEY, "C2")
+    keys = CustomerKeys(KEY, {customer_key(KEY, "0812 3456 7890"): ani, customer_key(KEY, "+6281234567890"): budi})
+    assert (keys["0812 3456 7890"], keys["081234567890"]) == (ani, budi)
+
+
+def test_nobody_is_zero_and_a_number_is_its_digits() -> None:
+    keys = CustomerKeys(KEY)
+    assert (keys[None], keys[""], keys[17] == keys["17"]) == (0, 0, True)
+
+
+@given(st.lists(st.text(max_size=3)))
+def test_no_result_depends_on_what_is_remembered(raws: list[str]) -> None:
+    forgetful, plain = CustomerKeys(KEY, remembered=2), CustomerKeys(KEY)
+    assert [forgetful[raw] for raw in raws] == [plain[raw] for raw in raws]
+    assert len(forgetful) <= 2
+
+
+def test_new_aliases_are_seen_after_forgetting() -> None:
+    aliases: dict[int, int] = {}
+    keys = CustomerKeys(KEY, aliases)
+    before = keys["ani"]
+    aliases[before] = 5
+    keys.forget()
+    assert keys["ani"] == 5

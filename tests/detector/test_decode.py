@@ -281,10 +281,16 @@ def test_a_record_may_be_printed_over_several_lines() -> None:
     assert len(decoder().decode(pretty, 0).invalid) == pretty.count(b"\n") + 1
 
 
-def test_lines_whose_records_shift_are_not_taken_for_each_other() -> None:
+@pytest.mark.parametrize(
+    ("half", "rest"),
+    [
+        pytest.param(b"{", GOOD[1:], id="neither line looks whole"),
+        pytest.param(b'{"other":{}', b"," + GOOD[1:], id="the first looks whole"),
+        pytest.param(b'{"other":', b"{}," + GOOD[1:], id="the second looks whole"),
+    ],
+)
+def test_lines_whose_records_shift_are_not_taken_for_each_other(half: bytes, rest: bytes) -> None:
     """As many values as lines, yet not one on each."""
-    cut = GOOD.index(b",") + 1
-    half, rest = GOOD[:cut], GOOD[cut:]
     block = half + b"\n" + rest + GOOD + b"\n" + GOOD
     batch = decoder().decode(block, 0)
     assert batch.position.tolist() == [len(block) - len(GOOD)]

@@ -41,6 +41,9 @@ class World:
         self.seed, self.days, self.rate, self.noise = seed, days, rate, noise
         self.start_ms, self.end_ms = start_ms, start_ms + int(days * DAY_MS)
         self.expected_events = int(rate * days * 86_400)
+        if self.end_ms <= self.start_ms:
+            message = f"days: expected more than 0, found {days}"
+            raise ValueError(message)
         self._seeds = np.random.SeedSequence(seed).spawn(6)
         self.shop = Shop(self._rng(0), start_ms, days, customers_for(rate))
         self.problems: tuple[Planted, ...] = ()
@@ -129,6 +132,11 @@ def simulate(
         Plant nothing.
     noise : float
         How far shares and volumes wander, and how often campaigns and bots come; 2.0 is "noise doubled".
+
+    Raises
+    ------
+    ValueError
+        The run has no length.
 
     Examples
     --------

@@ -106,10 +106,11 @@ def _onset(
     last: int,
 ) -> int:
     """Choose a moment in the slot, now and then in the last problem's span, by day and clear of its own kind."""
-    latest = max(slot_start, min(slot_end, last - length - min(LAST_BEFORE_END_MS, (last - slot_start - length) // 2)))
-    best, best_cost = slot_start, np.inf
+    latest = min(slot_end, last - length - min(LAST_BEFORE_END_MS, length // 2))
+    earliest = min(slot_start, latest)
+    best, best_cost = earliest, np.inf
     for _ in range(30):
-        onset = int(rng.integers(slot_start, latest + 1))
+        onset = int(rng.integers(earliest, latest + 1))
         if before and rng.random() < 0.25:
             onset = int(rng.integers(before[-1].onset_ms, before[-1].end_ms))
         onset -= onset % 1_000

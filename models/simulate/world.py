@@ -279,4 +279,4 @@ def _mostly(rng: np.random.Generator, usual: Ints, weights: Floats, other_share:
 
 def customers_for(rate: float) -> int:
     """Return the population that makes one person log in a few times a day at `rate` events/s."""
-    return max(20_000, int(rate * 5_000))
+    return min(max(20_000, int(rate * 5_000)), 2_000_000)

@@ -1,5 +1,6 @@
 """`tocsin simulate`: seeded traffic with planted problems as files, and the truth about them."""
 
+import math
 from pathlib import Path
 
 import click
@@ -7,6 +8,16 @@ import msgspec
 
 from streams.cli import common
 from streams.cli.common import json_option, option, print_json, progress, say
+
+
+class _Number(click.FloatRange):
+    """A number within its range; NaN is none."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 @common.command(
@@ -17,7 +28,7 @@ from streams.cli.common import json_option, option, print_json, progress, say
 @option("--seed", type=click.IntRange(min=0), required=True, metavar="N", help="Everything is drawn from it.")
 @option(
     "--days",
-    type=click.FloatRange(min=0, max=3_660, min_open=True),
+    type=_Number(min=0.001, max=3_660),
     required=True,
     metavar="D",
     help="How long the run is; problems begin after six hours.",
@@ -27,7 +38,7 @@ from streams.cli.common import json_option, option, print_json, progress, say
 )
 @option(
     "--rate",
-    type=click.FloatRange(min=0.01, max=100_000),
+    type=_Number(min=0.01, max=10_000),
     default=12.0,
     metavar="EVENTS_PER_S",
     help="Events a second, averaged over a week.",
@@ -35,7 +46,7 @@ from streams.cli.common import json_option, option, print_json, progress, say
 @option("--quiet-only", is_flag=True, help="Plant nothing.")
 @option(
     "--noise",
-    type=click.FloatRange(min=0, max=10),
+    type=_Number(min=0, max=10),
     default=1.0,
     metavar="FACTOR",
     help="How far things wander when nothing is wrong; 2 is twice as far as usual.",

@@ -1,0 +1,42 @@
+"""The channel `log`: one JSON line per message on standard error, for trying things out.
+
+A line cannot be forged by what a message holds: JSON escapes line breaks and controls. Addresses are masked.
+"""
+
+import sys
+from typing import TextIO
+
+import msgspec
+
+from streams.outbox.channel import OnUnknown, Outcome, Outgoing, Sent, masked
+
+
+class LogChannel:
+    """Writes messages to a stream."""
+
+    on_unknown = OnUnknown.RESEND
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def send(self, outgoing: Outgoing) -> Sent:
+        line = {
+            "event": "notice",
+            "notice": outgoing.notice,
+            "case": outgoing.case,
+            "kind": outgoing.kind,
+            "to": masked(outgoing.address),
+            "language": outgoing.language,
+            "subject": outgoing.message.subject,
+            "body": outgoing.message.body,
+        }
+        try:
+            self._stream.write(msgspec.json.encode(line).decode() + "\n")
+            self._stream.flush()
+        except OSError as error:
+            return Sent(Outcome.AGAIN, str(error))
+        return Sent(Outcome.SENT)
+
+
+def make() -> LogChannel:
+    return LogChannel(sys.stderr)

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from detector.events import EventSchema, canonical
-from detector.fields import Fields, duration_text, join, listed, shown
+from detector.fields import Fields, did_you_mean, duration_text, join, listed, shown
 
 ALL_OTHERS = "__other__"
 """Where dimension values beyond the cap fold into."""
@@ -136,6 +136,7 @@ MAX_WINDOW_MS = 86_400_000
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 60
+_PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _Read = Callable[[Fields, object, str], object]
 
 
@@ -154,7 +155,13 @@ _CONDITIONS = "conditions: {field: value}"
 
 FIELDS = (
     FieldDoc("title", _BY_LANGUAGE, "required", "What customers cannot do, as a heading of cases."),
-    FieldDoc("what", _BY_LANGUAGE, "the title", 'The thing the customer tried, as a notice names it: "your login".'),
+    FieldDoc(
+        "what",
+        _BY_LANGUAGE,
+        "the title",
+        'The thing the customer tried, as a notice names it after "your": "{bank} card payment". A dimension in braces '
+        "stands for its value in the cause, and for nothing where the cause has none.",
+    ),
     FieldDoc("events", _CONDITIONS, "required", "Which events belong to the signal; `{}` for all."),
     FieldDoc("bad", _CONDITIONS, "required for share", "Which of these events are bad. Only for `measure: share`."),
     FieldDoc(
@@ -345,8 +352,8 @@ _READ: dict[str, _Read] = {
     "mode": _choice(Mode),
     "count_by": _choice(CountBy),
     "min_people": lambda fields, value, path: fields.whole(value, path, 1, 1_000_000),
-    "workaround": _texts(200),
-    "promise": _texts(120),
+    "workaround": _texts(150),
+    "promise": _texts(150),
 }
 """How each field of `FIELDS` is read; None is what was complained of."""
 
@@ -377,9 +384,19 @@ def _signal(fields: Fields, name: str, entry: object, base_window_ms: int) -> Si
     if window_ms and window_ms % base_window_ms:
         allowed = f"a multiple of the base window {duration_text(base_window_ms)}"
         fields.complain(join(path, "window"), shown(given["window"]), allowed)
+    for language, text in values.get("what", {}).items():
+        _fits_dimensions(fields, f"{path}.what.{language}", text, values.get("dimensions", ()))
     if len(fields.problems) > before:
         return None
     return Signal(name=name, window_ms=window_ms, **({"dimensions": ()} | values))
+
+
+def _fits_dimensions(fields: Fields, path: str, text: str, dimensions: tuple[str, ...]) -> None:
+    """Complain of a placeholder that no cause can fill."""
+    for name in _PLACEHOLDER.findall(text):
+        if name not in dimensions:
+            allowed = f"a dimension of the signal in braces ({listed(dimensions)})" if dimensions else "no braces"
+            fields.complain(path, shown(f"{{{name}}}"), allowed, did_you_mean(name, dimensions))
 
 
 def _fits_measure(fields: Fields, path: str, given: Mapping[str, object], measure: Measure) -> None:

@@ -1,0 +1,1 @@
+"""Drive the core: the same engines in one process or on Kafka."""

@@ -1,0 +1,353 @@
+"""The embedded engine: sources → decoder → pipeline → store, in one process.
+
+Promises
+- What a step brought, how far it read and the state to go on from are committed together; between two commits nothing
+  leaves the process. A run that is cut off anywhere goes on from its last commit, and ends with the same results.
+- How often it commits and how the input is cut into blocks change nothing but the speed.
+- Only one runner works on a store (`streams.engines.lock`), and the store's fence stops any that slips by.
+"""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import msgspec
+
+from detector.config import Config
+from detector.desk.records import Command, Configured, Delivered
+from detector.errors import TocsinError, UsageError
+from detector.events import Batch, Invalid
+from detector.pack import pack, unpack
+from detector.pipeline import Effects, Pipeline
+from streams.engines.lock import RunnerActiveError, only_runner
+from streams.store import Advance, Commit, Snapshot, Store
+from streams.store.directory import CustomerDirectory
+from streams.store.history import StoreHistory
+from streams.store.values import Answer, InForce, Waiting
+
+COMMIT_S = 2.0
+COMMIT_ROWS = 100_000
+"""So many rows waiting are committed at once, however little time has passed."""
+
+INVALID_SHARE = 0.9
+INVALID_RECORDS = 1_000
+
+_LETTER = msgspec.msgpack.Decoder(Command | Delivered)
+
+
+class TooManyInvalidError(TocsinError):
+    """Nearly nothing of the input is an event: the wrong file, or the wrong format."""
+
+
+class Decoding(Protocol):
+    """What the runner needs of a decoder."""
+
+    @property
+    def state(self) -> bytes:
+        """What a restart needs to go on exactly."""
+        ...
+
+    def restore(self, state: bytes) -> None:
+        """Go on from a kept state."""
+        ...
+
+    def decode(self, lines: bytes, position: int, ingest_ms: int = -1) -> Batch:
+        """Return the events of whole lines."""
+        ...
+
+
+class Monotonic(Protocol):
+    """A clock that only ever goes forward, in seconds."""
+
+    def monotonic(self) -> float:
+        """Return now."""
+        ...
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """What a snapshot holds: the pipeline's state, and what stands before it."""
+
+    pipeline: bytes
+    decoder: bytes = b""
+    partitions: int = 1
+    live: bool = False
+    """A source has been read within five minutes of its ingest time: its silence counts."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What a block brought, for whoever watches the run."""
+
+    source: str
+    next: int
+    effects: Effects
+
+
+@dataclass
+class _Pending:
+    """What is not committed yet."""
+
+    effects: Effects = field(default_factory=Effects)
+    sources: list[str] = field(default_factory=list)
+    advances: dict[str, Advance] = field(default_factory=dict)
+    answers: list[Answer] = field(default_factory=list)
+
+    @property
+    def rows(self) -> int:
+        desk = self.effects.desk
+        return len(desk.ledger) + len(desk.notices) + len(desk.evidence) + len(self.effects.customers)
+
+
+class Runner:
+    """One tenant's run on a store.  Hold `only_runner` around it.
+
+    Parameters
+    ----------
+    watch
+        Called after every block.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        config: Config,
+        decoder: Decoding,
+        clock: Monotonic,
+        *,
+        partitions: int = 1,
+        learn_only: bool = False,
+        commit_s: float = COMMIT_S,
+        watch: Callable[[Step], None] | None = None,
+    ) -> None:
+        self.store, self.config, self.partitions = store, config, partitions
+        self.directory = CustomerDirectory(store, config.policy.channels)
+        self._decoder, self._clock, self._commit_s, self._watch = decoder, clock, commit_s, watch
+        self.pipeline = Pipeline(
+            config, StoreHistory(store), self.directory, partitions=partitions, learn_only=learn_only
+        )
+        self.live = False
+        self.ended = False
+        """The input's end was reached: every window is closed."""
+        self.warnings: list[str] = []
+        self._pending = _Pending()
+        self._dirty = False
+        """Something has happened since the last commit."""
+        self._positions: dict[str, int] = {}
+        self._recent: deque[tuple[int, int]] = deque()
+        self._recent_records = self._recent_invalid = 0
+        self._resume()
+        self._committed_s = clock.monotonic()
+
+    def _resume(self) -> None:
+        """Take up the state of the last commit."""
+        self.store.join()
+        self._positions = {source: position.next for source, position in self.store.positions().items()}
+        snapshot = self.store.snapshot()
+        if snapshot is None:
+            return
+        kept = unpack(snapshot.data, Kept)
+        if kept.partitions != self.partitions:
+            message = (
+                f"--partitions: expected {kept.partitions} as at this store's first run, found {self.partitions}; "
+                "give that number or another --db"
+            )
+            raise UsageError(message)
+        self.pipeline.restore(kept.pipeline)
+        self._decoder.restore(kept.decoder)
+        self.ended, self.live = snapshot.ended, kept.live
+
+    def position(self, source: str) -> int:
+        """Return how far a source was read, with what is not committed yet."""
+        return self._positions.get(source, 0)
+
+    # --- in -------------------------------------------------------------------------------------------------------
+
+    def feed(
+        self,
+        source: str,
+        lines: bytes,
+        position: int,
+        next_position: int,
+        *,
+        ingest_ms: int = -1,
+        refused: Iterable[Invalid] = (),
+        detail: bytes = b"",
+    ) -> Effects:
+        """Take whole lines of a source, and the records that its reader refused among them.
+
+        Raises
+        ------
+        TooManyInvalidError
+            Nearly all of the last thousand records are no events; what came before is committed.
+        """
+        batch = self._decoder.decode(lines, position, ingest_ms)
+        batch.invalid.extend(refused)
+        effects = self.pipeline.feed(batch)
+        effects.invalid = [self._with_bytes(record, lines, position) for record in effects.invalid]
+        self.ended = False
+        self._take(effects, source)
+        self.advance(source, next_position, detail)
+        if self._watch is not None:
+            self._watch(Step(source, next_position, effects))
+        self._judge(source, batch)
+        return effects
+
+    def tick(self, now_ms: int) -> Effects:
+        """Let time pass on a live source."""
+        effects = self.pipeline.tick(now_ms)
+        self._take(effects, "")
+        return effects
+
+    def advance(self, source: str, next_position: int, detail: bytes = b"") -> None:
+        """Note how far a source was read; it is committed with all that came before."""
+        old = self._pending.advances.get(source)
+        first = self._positions.get(source) if old is None else old.old
+        self._pending.advances[source] = Advance(source, first, next_position, detail)
+        self._positions[source] = next_position
+        self._dirty = True
+
+    def end(self) -> None:
+        """Close every window: the input has ended.  Adds nothing where it had ended already."""
+        if not self.ended:
+            effects = self.pipeline.end()
+            self.ended = True
+            self._take(effects, "")
+            if self._watch is not None:
+                self._watch(Step("", 0, effects))
+        self.commit()
+
+    def _take(self, effects: Effects, source: str) -> None:
+        self._pending.sources += [source] * len(effects.invalid)
+        self._pending.effects.extend(effects)
+        self.warnings += effects.warnings
+        self._dirty = True
+
+    @staticmethod
+    def _with_bytes(record: Invalid, lines: bytes, position: int) -> Invalid:
+        """Return a record that the pipeline refused with its bytes, where they are in this block."""
+        start = record.position - position
+        if record.size or not 0 <= start < len(lines):
+            return record
+        end = lines.find(b"\n", start)
+        found = lines[start : end if end >= 0 else len(lines)]
+        return msgspec.structs.replace(record, size=len(found), data=found[:4_096])
+
+    def _judge(self, source: str, batch: Batch) -> None:
+        """Stop where nearly nothing is an event any more."""
+        self._recent.append((batch.records, len(batch.invalid)))
+        self._recent_records += batch.records
+        self._recent_invalid += len(batch.invalid)
+        while self._recent and self._recent_records - self._recent[0][0] >= INVALID_RECORDS:
+            records, wrong = self._recent.popleft()
+            self._recent_records -= records
+            self._recent_invalid -= wrong
+        if self._recent_records < INVALID_RECORDS or self._recent_invalid <= INVALID_SHARE * self._recent_records:
+            return
+        reasons = Counter(record.reason for record in batch.invalid).most_common(1)
+        self.commit()
+        message = (
+            f"{source}: {self._recent_invalid:,} of the last {self._recent_records:,} records are no events "
+            f"(most are {reasons[0][0]}); is this the right file and --format? What was read so far is kept, "
+            "`tocsin dead` shows the refused records"
+        )
+        raise TooManyInvalidError(message)
+
+    # --- out ------------------------------------------------------------------------------------------------------
+
+    def commit_when_due(self) -> None:
+        """Commit if some time has passed or much is waiting."""
+        due = self._clock.monotonic() - self._committed_s >= self._commit_s
+        if due or self._pending.rows >= COMMIT_ROWS:
+            self.commit()
+
+    def commit(self) -> None:
+        """Apply the waiting commands, then write everything since the last commit.
+
+        Raises
+        ------
+        UnreachableError
+            Locked or full: nothing is lost, the same commit may be tried again.
+        """
+        answered = {answer.id for answer in self._pending.answers}
+        for letter in self.store.waiting():
+            if letter.id not in answered:
+                self._apply(letter)
+        if not self._dirty:
+            return
+        pending = self._pending
+        kept = Kept(self.pipeline.snapshot(), self._decoder.state, self.partitions, self.live)
+        in_force = None
+        for record in pending.effects.log:
+            if isinstance(record.payload, Configured):
+                in_force = InForce(record.payload.hash, msgspec.json.encode(self.config), record.at_ms)
+        also = Commit(
+            advances=list(pending.advances.values()),
+            snapshot=Snapshot(pack(kept), self.config.hash, self.ended),
+            config=in_force,
+            answers=pending.answers,
+            sources=pending.sources,
+        )
+        self.store.commit(pending.effects, also)
+        self.pipeline.committed()
+        self._pending, self._dirty = _Pending(), False
+        self._committed_s = self._clock.monotonic()
+
+    def _apply(self, letter: Waiting, now_ms: int | None = None) -> None:
+        """Apply one command from the inbox; what is wrong with it is its answer."""
+        try:
+            effects = self.pipeline.command(_LETTER.decode(letter.data), now_ms)
+        except UsageError as error:
+            self._pending.answers.append(Answer(letter.id, refused=str(error)))
+            self._dirty = True
+            return
+        self._take(effects, "")
+        self._pending.answers.append(Answer(letter.id))
+
+    def command(self, wish: Command, now_ms: int | None = None) -> None:
+        """Apply a person's command at once and commit it.
+
+        Raises
+        ------
+        UsageError
+            The case is unknown or its state does not allow it.
+        """
+        self._take(self.pipeline.command(wish, now_ms), "")
+        self.commit()
+
+
+class _NoDecoder:
+    """Stands where nothing is decoded: keeps the decoder's state as it is."""
+
+    def __init__(self) -> None:
+        self.state = b""
+
+    def restore(self, state: bytes) -> None:
+        self.state = state
+
+    def decode(self, lines: bytes, position: int, ingest_ms: int = -1) -> Batch:
+        message = "nothing to decode with"
+        raise NotImplementedError(message)
+
+
+def apply_command(store: Store, wish: Command, clock: Monotonic) -> bool:
+    """Apply a person's command; returns False where it was left to the runner that is at work.
+
+    Raises
+    ------
+    UsageError
+        The case is unknown or its state does not allow it.
+    """
+    try:
+        with only_runner(store.path):
+            in_force, snapshot = store.in_force(), store.snapshot()
+            if not in_force or snapshot is None:
+                message = f"case {wish.case}: {store.path} has seen no events yet"
+                raise UsageError(message)
+            config = msgspec.json.decode(in_force[-1].body, type=Config)
+            partitions = unpack(snapshot.data, Kept).partitions
+            Runner(store, config, _NoDecoder(), clock, partitions=partitions).command(wish)
+            return True
+    except RunnerActiveError:
+        store.post(pack(wish))
+        return False

@@ -1,8 +1,9 @@
 """Counter → Watch → Desk: the data's path as one function.
 
-The embedded runner, the backtest, the preview and the tests all drive this. It holds no file, socket or clock: batches in, effects out.
-Whoever drives it writes each `Effects`, the new position and (when it likes) `snapshot()` in one transaction, then calls `committed()`; from that snapshot and position the run goes on as if
-nothing had happened. What comes out does not depend on how the input was cut into batches.
+The embedded runner, the backtest, the preview and the tests all drive this. It holds no file, socket or clock:
+batches in, effects out. Whoever drives it writes each `Effects`, the new position and (when it likes) `snapshot()` in
+one transaction, then calls `committed()`; from that snapshot and position the run goes on as if nothing had happened.
+What comes out does not depend on how the input was cut into batches.
 """
 
 from collections import Counter as Tally
@@ -43,7 +44,10 @@ GAP_MS = 7 * DAY_MS
 
 @dataclass
 class Effects:
-    """What a step brought. `records == applied + sum(dropped) + len(invalid)` over a whole run (parked events are none of them yet)."""
+    """What a step brought.
+
+    Over a whole run `records == applied + sum(dropped) + len(invalid)`; parked events are none of them yet.
+    """
 
     records: int = 0
     applied: int = 0
@@ -74,7 +78,7 @@ class Effects:
 
 
 class _Recent:
-    """The stored history with the windows that are closed but not yet committed laid over it, never beyond `until_ms`."""
+    """The stored history, and over it the windows that are closed but not yet committed; never beyond `until_ms`."""
 
     def __init__(self, stored: History) -> None:
         self._stored = stored
@@ -283,13 +287,22 @@ class Pipeline:
         """
         state: dict[str, Any] = unpack(data, dict)
         if state["format"] != SNAPSHOT_FORMAT:
-            message = f"the store's snapshot has format {state['format']}, this version reads {SNAPSHOT_FORMAT}: use the version that wrote it, or a new store"
+            message = (
+                f"the store's snapshot has format {state['format']}, this version reads {SNAPSHOT_FORMAT}: "
+                "use the version that wrote it, or a new store"
+            )
             raise UsageError(message)
         if state["partitions"] != len(self._counters):
-            message = f"--partitions: found {len(self._counters)}, but this store was made with {state['partitions']}; use that, or a new store"
+            message = (
+                f"--partitions: found {len(self._counters)}, but this store was made with {state['partitions']}; "
+                "use that, or a new store"
+            )
             raise UsageError(message)
         if state["input"] != _canonical(self.config.input):
-            message = "tocsin.yml: input: window, lateness or limits differ from those that this store was made with; put them back, or use a new store"
+            message = (
+                "tocsin.yml: input: window, lateness or limits differ from those that this store was made with; "
+                "put them back, or use a new store"
+            )
             raise UsageError(message)
         unchanged = {s.name for s in self.config.signals if state["signals"].get(s.name) == _canonical(s)}
         for counter, kept in zip(self._counters, state["counters"], strict=True):

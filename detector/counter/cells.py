@@ -1,8 +1,9 @@
 """Which cell of which signal an event belongs to, by one dictionary look-up per event.
 
-All signals share one table of *routes*: the tuple of an event's categorical fields → a row that says for each signal whether the event is one of its own, whether it is bad
-and in which cell it counts. Conditions are evaluated once per distinct tuple. The table is a mere cache; what is *admitted* (the dimension values and cells that have a
-place of their own) is state.
+All signals share one table of *routes*: the tuple of an event's categorical fields → a row that says for each signal
+whether the event is one of its own, whether it is bad and in which cell it counts. Conditions are evaluated once per
+distinct tuple. The table is a mere cache; what is *admitted* (the dimension values and cells that have a place of
+their own) is state.
 """
 
 from typing import Any

@@ -1,7 +1,8 @@
 """One partition's events → one columnar record per closed window.
 
 A batch is cut where it closes a window, so what comes out is the same for every way of cutting the input into batches.
-Rules of this state: an event is judged in arrival order (late, then duplicate, then counted), counted before it moves the watermark, and never seen again.
+Rules of this state: an event is judged in arrival order (late, then duplicate, then counted), counted before it moves
+the watermark, and never seen again.
 """
 
 from collections import Counter as Tally
@@ -56,6 +57,11 @@ class _Open:
     bad: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
     back: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
     values: list[tuple[Ints, Ints]] = field(default_factory=list)
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "_Open":
+        parts = {name: [tuple(part) for part in state[name]] for name in ("bad", "back", "values")}
+        return cls(**{**state, **parts})
 
 
 @dataclass
@@ -323,7 +329,8 @@ class Counter:
         signals = self._windows[window].signals
         opened, room = signals[s], len(self._routes.cells[s].seen_ms)
         if opened is None:
-            opened = signals[s] = _Open(*(np.zeros(room, np.int64) for _ in range(3)))
+            none = np.zeros(room, np.int64)
+            opened = signals[s] = _Open(none, none.copy(), none.copy())
         elif len(opened.total) < room:
             for name in ("total", "people", "attempts"):
                 column = getattr(opened, name)
@@ -430,14 +437,7 @@ class Counter:
                 people.restore(state["signals"][signal.name]["people"])
         for w, kept in state["windows"]:
             signals: list[_Open | None] = [
-                _Open(
-                    **{
-                        k: [tuple(part) for part in v] if isinstance(v, list) else v
-                        for k, v in kept["signals"][s.name].items()
-                    }
-                )
-                if s.name in unchanged and s.name in kept["signals"]
-                else None
+                _Open.from_state(kept["signals"][s.name]) if s.name in unchanged and s.name in kept["signals"] else None
                 for s in self._signals
             ]
             self._windows[w] = _Window(signals, kept["ids"], [tuple(c) for c in kept["contacts"]], kept["events"])

@@ -1,8 +1,9 @@
 """Decides which events may move time: a partition's watermark, and the guard before it.
 
-A live event may be ahead of its ingest time by the skew at most. A recording has no ingest times: there an event that leaps ahead of the watermark is parked until the
-records after it agree, so that one line dated 2036 closes nothing and a true gap of three days stalls nothing. What is decided depends on the records' order
-alone, never on how they were cut into batches.
+A live event may be ahead of its ingest time by the skew at most. A recording has no ingest times: there an event that
+leaps ahead of the watermark is parked until the records after it agree, so that one line dated 2036 closes nothing
+and a true gap of three days stalls nothing. What is decided depends on the records' order alone, never on how they
+were cut into batches.
 """
 
 from typing import Any

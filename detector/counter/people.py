@@ -1,7 +1,8 @@
 """People, not attempts: which failures are evidence, and who has recovered.
 
-One frustrated customer retries eight times; a bot, thousands. A failure is *evidence* if none of this customer was counted for the signal in the 30 minutes before.
-A customer who failed stays *unrecovered* until a success or the recovery horizon.
+One frustrated customer retries eight times; a bot, thousands. A failure is *evidence* if none of this customer was
+counted for the signal in the 30 minutes before. A customer who failed stays *unrecovered* until a success or the
+recovery horizon.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""What a Counter gives when a window closes: the contract between Counter, Watch and Desk, and what the store keeps for 8 weeks.
+"""What a Counter gives when a window closes: the contract between Counter, Watch and Desk.
 
-All counts are integers, so records of several partitions merge exactly, in any order.
+The store keeps these records for 8 weeks. All counts are integers, so records of several partitions merge exactly, in any order.
 """
 
 import msgspec
@@ -15,7 +15,8 @@ FORMAT = 1
 class Histograms(msgspec.Struct, frozen=True):
     """Sparse log-bucket histograms of a value signal: row j says that `cell[j]` has `count[j]` values in `bucket[j]`.
 
-    DDSketch's mapping with relative error `VALUE_ERROR`: bucket b holds (g^(b-1), g^b], g = (1 + error) / (1 - error); values <= 0 lie in bucket `ZERO_BUCKET`.
+    DDSketch's mapping with relative error `VALUE_ERROR`: bucket b holds (g^(b-1), g^b], g = (1 + error) / (1 -
+    error); values <= 0 lie in bucket `ZERO_BUCKET`.
     """
 
     cell: Ints
@@ -35,7 +36,8 @@ class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
     cells : list of tuples of str
         Dimension values in the signal's order, sorted; index of the arrays below.
     people : int64[cells]
-        k: failures that are evidence (none of this customer was counted for the signal in the 30 minutes before); by attempts: all bad events.
+        k: failures that are evidence (none of this customer was counted for the signal in the 30 minutes before); by
+        attempts: all bad events.
     total : int64[cells]
         n: k plus the successes. For a count signal all its events.
     attempts : int64[cells]
@@ -84,13 +86,15 @@ def no_ints() -> Ints:
 
 
 def merge_signal(parts: list[SignalWindow]) -> SignalWindow:
-    """One signal's window over several partitions (or several base windows): counts added by cell, events joined in the given order.
+    """One signal's window over several partitions or base windows: counts added by cell, events joined in that order.
 
     Examples
     --------
     >>> one = np.array([1])
-    >>> w = SignalWindow(cells=[("a",)], people=one, total=one, attempts=one, bad_customer=one, bad_cell=one * 0, bad_time_ms=one,
-    ...                  back_customer=no_ints(), back_cell=no_ints(), back_time_ms=no_ints())
+    >>> w = SignalWindow(
+    ...     cells=[("a",)], people=one, total=one, attempts=one, bad_customer=one, bad_cell=one * 0, bad_time_ms=one,
+    ...     back_customer=no_ints(), back_cell=no_ints(), back_time_ms=no_ints(),
+    ... )
     >>> merge_signal([w, w]).total
     array([2])
     """

@@ -58,7 +58,8 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
 
     `id` is the hash of (tenant, signal, first cause, first window) and never changes; `causes` is revised.
     `observed`, `expected` and `trials` sum over [onset, ended_ms or now) in the causes.
-    `points` holds the windows that are new since the last record; with `rewrite`, all from an hour before the onset on (the causes changed).
+    `points` holds the windows that are new since the last record; with `rewrite`, all from an hour before the onset
+    on (the causes changed).
     """
 
     id: str

@@ -1,7 +1,8 @@
 """What to expect of every cell and segment: level, season, noise, each learned online with forgetting.
 
-Share signals: p = b · g(hour of week) · Π e(dimension, value), with a correction of its own per segment, each shrunk towards 1 by what is known of how much its
-family differs. So a change of mix raises nothing, and a new value's first window is scored against its parents'. Count signals: `detector.watch.volume`.
+Share signals: p = b · g(hour of week) · Π e(dimension, value), with a correction of its own per segment, each shrunk
+towards 1 by what is known of how much its family differs. So a change of mix raises nothing, and a new value's first
+window is scored against its parents'. Count signals: `detector.watch.volume`.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.config import DAY_MS, HOUR_MS, WEEK_MS
+from detector.config import DAY_MS, HOUR_MS
 from detector.events import Floats, Ints
 from detector.watch.segments import Segments
 
@@ -18,6 +19,8 @@ SEASON_HALF_LIFE_MS = 14 * DAY_MS
 NOISE_HALF_LIFE_MS = 7 * DAY_MS
 NOISE_FLOOR = 0.05
 NOISE_PRIOR = 0.15
+PRIOR_WEIGHT = 1e5
+"""What the prior of the noise is worth: some 50 hours of a well-filled segment."""
 SPREAD_PRIOR = 0.5
 """Prior variance of the log factor of a value that nothing is known of."""
 HOURS = 168
@@ -47,15 +50,16 @@ class Families:
     Attributes
     ----------
     noise : float64[families]
-        σ: σ² = Σ[(K−M)² − M] / ΣM² over hours, residuals winsorised, floor 0.05.
+        σ: the mean of [(K−M)² − M] / M² over segments and hours, each weighted by how well it is known (a big value,
+        which makes up the whole, must not speak for the small ones), residuals winsorised, floor 0.05.
     spread : float64[families]
         τ²: variance of the log correction over the family's values; 1/τ² is the weight of the prior.
     """
 
     def __init__(self, families: int, prior: float, cap: float) -> None:
         self._cap = cap
-        self._top: Floats = np.full(families, prior**2 * 400.0)
-        self._bottom: Floats = np.full(families, 400.0)
+        self._top: Floats = np.full(families, prior**2 * PRIOR_WEIGHT)
+        self._bottom: Floats = np.full(families, PRIOR_WEIGHT)
         self.spread: Floats = np.full(families, SPREAD_PRIOR)
         self._hour_observed: Floats = np.zeros(0)
         self._hour_expected: Floats = np.zeros(0)
@@ -95,12 +99,14 @@ class Families:
         k, m = self._hour_observed, self._hour_expected
         known = known[: len(m)]
         usable = (m >= 3.0) & (known >= 30.0)
+        m, k = m[usable], k[usable]
         limit = 3.0 * np.sqrt(m + self._cap**2 * m**2)
-        residual = np.clip(k - m, -limit, limit)
-        family = segments.segment_family[: len(m)][usable]
+        variance = (np.clip(k - m, -limit, limit) ** 2 - m) / m**2
+        weight = (m / (1.0 + NOISE_PRIOR**2 * m)) ** 2  # inverse variance of such an estimate at the usual noise
+        family = segments.segment_family[: len(usable)][usable]
         width = len(self._top)
-        self._top = self._top * fade + np.bincount(family, weights=(residual**2 - m)[usable], minlength=width)
-        self._bottom = self._bottom * fade + np.bincount(family, weights=(m**2)[usable], minlength=width)
+        self._top = self._top * fade + np.bincount(family, weights=weight * variance, minlength=width)
+        self._bottom = self._bottom * fade + np.bincount(family, weights=weight, minlength=width)
 
     def learn_spread(self, observed: Floats, expected: Floats, segments: Segments) -> None:
         """From decayed sums per segment: the variance of ln(K/M) beyond chance, with a prior worth four values."""
@@ -160,7 +166,8 @@ class ShareBaseline:
     def _factor(self, d: int) -> Floats:
         """float64[values]: e of every value of dimension d."""
         prior = 1.0 / self.families.spread[self._single[d]]
-        return (self._value_observed[d] + prior) / (self._value_expected[d] + prior)
+        factor: Floats = (self._value_observed[d] + prior) / (self._value_expected[d] + prior)
+        return factor
 
     def cell_rates(self, rows: Ints, window_ms: int) -> Floats:
         """float64[rows]: the failure share expected of these cells in this window."""
@@ -168,12 +175,14 @@ class ShareBaseline:
         codes = self._segments.cell_codes[rows]
         for d in range(codes.shape[1]):
             rate = rate * self._factor(d)[codes[:, d]]
-        return np.clip(rate, 1e-5, 0.95)
+        clipped: Floats = np.clip(rate, 1e-5, 0.95)
+        return clipped
 
     def corrections(self, segments: Ints) -> Floats:
         """float64[segments]: how much these segments differ from what their values say."""
         prior = 1.0 / self.families.spread[self._segments.segment_family[segments]]
-        return (self.segment_observed[segments] + prior) / (self.segment_expected[segments] + prior)
+        corrected: Floats = (self.segment_observed[segments] + prior) / (self.segment_expected[segments] + prior)
+        return corrected
 
     def ignorance(self, segments: Ints) -> Floats:
         """float64[segments]: variance of the log rate for want of data: the segment's own, and its single values'."""

@@ -1,7 +1,8 @@
 """The smallest set of dimension values that explains an excess: single values and pairs, up to three.
 
-A candidate scores the log likelihood ratio of "its own rate" against "as expected" over its cells, less what it costs to name it. The best is taken, its
-cells are taken out, and the rest is searched again, as long as another candidate stands on its own.
+A candidate scores the log likelihood ratio of "its own rate" against "as expected" over its cells, less what it costs
+to name it. The best is taken, its cells are taken out, and the rest is searched again, as long as another candidate
+stands on its own.
 """
 
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ def binomial_gain(observed: Floats, expected: Floats, trials: Floats) -> Floats:
     return observed * np.log(p1 / p0) + (trials - observed) * np.log((1 - p1) / (1 - p0))
 
 
+def _sums(groups: Ints, values: Floats) -> Floats:
+    return np.bincount(groups, weights=values).astype(np.float64)
+
+
 def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, layers: int = 2) -> list[Found]:
     """The best candidate of every set of at most `layers` dimensions, best first.
 
@@ -84,7 +89,7 @@ def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, l
             for d in family:
                 key = key * sizes[d] + cells.codes[:, d]
             keys, inverse = np.unique(key, return_inverse=True)
-            a, m, n = (np.bincount(inverse.ravel(), weights=w) for w in (cells.observed, cells.expected, cells.trials))
+            a, m, n = (_sums(inverse.ravel(), w) for w in (cells.observed, cells.expected, cells.trials))
             gain = binomial_gain(a, m, n) if share else poisson_gain(a, m)
             worse = (a > m) if up else (a < m)
             gain = np.where(worse, gain, -np.inf) - np.log(len(keys)) - size

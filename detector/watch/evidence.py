@@ -1,7 +1,8 @@
 """Sequential evidence, bounded by the noise: one numpy pass over all segments a window.
 
-Per segment and effect size r a CUSUM marks the *span* in which something may be wrong; over the span observed and expected counts are summed. The evidence is the
-negative-binomial deviance of those sums: one unknown factor with the learned noise is shared over the span, so slow wandering cannot add up to a problem.
+Per segment and effect size r a CUSUM marks the *span* in which something may be wrong; over the span observed and
+expected counts are summed. The evidence is the negative-binomial deviance of those sums: one unknown factor with the
+learned noise is shared over the span, so slow wandering cannot add up to a problem.
 """
 
 from typing import Any

@@ -1,6 +1,7 @@
 """Cells and the segments they roll up into: the whole signal, every single value, every pair of values.
 
-One array row per cell, one per segment. A cell knows its segments, so a window's counts reach all segments in one `bincount`.
+One array row per cell, one per segment. A cell knows its segments, so a window's counts reach all segments in one
+`bincount`.
 """
 
 from itertools import combinations
@@ -54,7 +55,10 @@ class Segments:
         return np.array([known[cell] for cell in cells], np.int64)
 
     def _add(self, cells: list[Cell]) -> None:
-        codes, segments, families, fixed = [], [], [], []
+        codes: list[list[int]] = []
+        segments: list[list[int]] = []
+        families: list[int] = []
+        fixed: list[tuple[int, ...]] = []
         known_segments = len(self.segment_family)
         for cell in cells:
             self._cell_row[cell] = len(self.cells)
@@ -83,7 +87,10 @@ class Segments:
         """float64[segments] per column: cell counts added up in every segment, in the order of `rows`."""
         flat = self.cell_segments[rows].ravel()
         width = len(self.families)
-        return [np.bincount(flat, weights=np.repeat(column, width), minlength=len(self)) for column in columns]
+        return [
+            np.bincount(flat, weights=np.repeat(column, width), minlength=len(self)).astype(np.float64)
+            for column in columns
+        ]
 
     def level(self) -> Ints:
         """int64[segments]: how many dimensions the segment fixes."""

@@ -1,6 +1,7 @@
 """When a problem began and when it ended, from observed against expected, window by window.
 
-Both edges lean outward by a little likelihood: leaving out customers who were hit costs more than asking a few too many.
+Both edges lean outward by a little likelihood: leaving out customers who were hit costs more than asking a few too
+many.
 """
 
 import numpy as np
@@ -77,7 +78,7 @@ def _risen(observed: Floats, expected: Floats, weight: Floats, start: int) -> in
 
 
 def _ramps(observed: Floats, expected: Floats, weight: Floats) -> Floats:
-    """float64[windows]: log likelihood gain of an excess that grows linearly from each window on, with the best slope."""
+    """float64[windows]: log likelihood gain of an excess that grows linearly from each window on, at its best slope."""
     n = len(observed)
     gain = np.full(n, -np.inf)
     at = np.arange(n)

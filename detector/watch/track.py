@@ -1,13 +1,15 @@
 """One problem of one signal, followed from its detection until it has stayed gone.
 
-While a track is open, the cells in its causes have left the population: they neither teach the baseline nor count in any other segment. Window by window the track
-revises its causes and its onset, and judges on evidence whether the excess is gone, has come back, or has stayed gone.
+While a track is open, the cells in its causes have left the population: they neither teach the baseline nor count in
+any other segment. Window by window the track revises its causes and its onset, and judges on evidence whether the
+excess is gone, has come back, or has stayed gone.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.config import MINUTE_MS
 from detector.events import Floats, Ints
@@ -17,8 +19,8 @@ from detector.watch.evidence import deviance, poisson_gain
 from detector.watch.segments import Segments
 from detector.watch.span import end, onset
 
-REVISE_EVERY_WINDOW = 120
-"""For so many windows after detection causes and onset are revised each window, then every 15th."""
+REVISE_EACH, REVISE_OFTEN = 30, 240
+"""Causes and onset are revised each window for so many windows after detection, then every 5th, then every 15th."""
 BETTER_NATS = 3.0
 """New causes replace the old only if they explain so much more."""
 QUARTER = 0.25
@@ -30,6 +32,9 @@ BEFORE = 60
 """Windows of evidence shown before the onset."""
 
 
+Flags = NDArray[np.bool_]
+
+
 @dataclass
 class WindowCells:
     """A window's cells: row, k, μ and n of each."""
@@ -39,6 +44,34 @@ class WindowCells:
     observed: Floats
     expected: Floats
     trials: Floats
+
+
+@dataclass
+class _Series:
+    """Per window k, μ and n in the causes `key`: derived, kept only for speed."""
+
+    key: tuple[tuple[tuple[str, str], ...], ...]
+    rows: list[tuple[float, float, float]] = field(default_factory=list)
+
+
+@dataclass
+class _Sums:
+    """Per cell k, μ and n over a span: derived, added window by window, so the same however it came about."""
+
+    from_ms: int
+    until_ms: int
+    seen: int = 0
+    sums: Floats = field(default_factory=lambda: np.zeros((3, 0)))
+
+    def add(self, windows: list[WindowCells], cells: int) -> None:
+        if self.sums.shape[1] < cells:
+            self.sums = np.concatenate([self.sums, np.zeros((3, cells - self.sums.shape[1]))], axis=1)
+        for w in windows[self.seen :]:
+            if self.from_ms <= w.window_ms < self.until_ms:
+                self.sums[0, w.rows] += w.observed
+                self.sums[1, w.rows] += w.expected
+                self.sums[2, w.rows] += w.trials
+        self.seen = len(windows)
 
 
 @dataclass
@@ -68,47 +101,47 @@ class Track:
     told: int = 0
     """Windows (of `windows`) whose points were given out."""
     rewrite: bool = True
+    _series: "_Series | None" = field(default=None, repr=False)
+    _sums: "_Sums | None" = field(default=None, repr=False)
 
     # --- analysis -------------------------------------------------------------------------------------------------
 
-    def inside(self, segments: Segments) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    def inside(self, segments: Segments) -> Flags:
         """bool[cells]: the cells in any of the causes."""
         covered = np.zeros(len(segments.cells), np.bool_)
         for where in self.wheres:
             covered |= segments.covered(where)
         return covered
 
-    def series(self, covered: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> tuple[Floats, Floats, Floats]:
+    def series(self, segments: Segments) -> tuple[Floats, Floats, Floats]:
         """float64[windows] each: k, μ and n in the causes."""
-        out = np.zeros((3, len(self.windows)))
-        for i, w in enumerate(self.windows):
-            here = covered[w.rows]
-            out[:, i] = w.observed[here].sum(), w.expected[here].sum(), w.trials[here].sum()
-        return out[0], np.maximum(out[1], 1e-9), out[2]
+        key = tuple(map(_key, self.wheres))
+        if self._series is None or self._series.key != key:
+            self._series = _Series(key)
+        kept = self._series
+        if len(kept.rows) < len(self.windows):
+            covered = self.inside(segments)
+            for w in self.windows[len(kept.rows) :]:
+                here = covered[w.rows]
+                mu = max(float(w.expected[here].sum()), 1e-9)
+                kept.rows.append((float(w.observed[here].sum()), mu, float(w.trials[here].sum())))
+        columns = np.array(kept.rows, np.float64).reshape(-1, 3)
+        return columns[:, 0], columns[:, 1], columns[:, 2]
 
-    def _gathered(
-        self, segments: Segments, from_ms: int, until_ms: int | None, free: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-    ) -> Cells:
-        """The cells summed over a span, without those that belong to other tracks."""
-        chosen = [w for w in self.windows if w.window_ms >= from_ms and (until_ms is None or w.window_ms < until_ms)]
-        size = len(segments.cells)
-        rows = np.concatenate([w.rows for w in chosen]) if chosen else np.zeros(0, np.int64)
-        sums = (
-            [
-                np.bincount(rows, weights=np.concatenate([getattr(w, c) for w in chosen]), minlength=size)
-                for c in ("observed", "expected", "trials")
-            ]
-            if chosen
-            else []
-        )
-        if not sums:
-            return Cells(segments.cell_codes[:0], np.zeros(0), np.zeros(0), np.zeros(0))
-        used = np.flatnonzero(((sums[2] > 0) | (sums[1] > 0)) & free)
-        return Cells(segments.cell_codes[used], sums[0][used], np.maximum(sums[1][used], 1e-9), sums[2][used])
+    def _gathered(self, segments: Segments, free: Flags) -> Cells:
+        """The cells summed over [onset, end or now), without those that belong to other tracks."""
+        until_ms = self.ended_ms or 2**62
+        kept = self._sums
+        if kept is None or (kept.from_ms, kept.until_ms) != (self.onset_ms, until_ms):
+            kept = self._sums = _Sums(self.onset_ms, until_ms)
+        kept.add(self.windows, len(segments.cells))
+        observed, expected, trials = kept.sums
+        used = np.flatnonzero(((trials > 0) | (expected > 0)) & free)
+        return Cells(segments.cell_codes[used], observed[used], np.maximum(expected[used], 1e-9), trials[used])
 
-    def find(self, segments: Segments, free: "np.ndarray[tuple[int], np.dtype[np.bool_]]") -> bool:
+    def find(self, segments: Segments, free: Flags) -> bool:
         """Find (or revise) the causes over [onset, end or now); True if they changed."""
-        cells = self._gathered(segments, self.onset_ms, self.ended_ms, free)
+        cells = self._gathered(segments, free)
         if not len(cells.codes):
             return False
         sizes = tuple(max(len(v), 1) for v in segments.values)
@@ -156,7 +189,7 @@ class Track:
 
     def date(self, segments: Segments) -> bool:
         """Date the onset from the windows up to the end; True if it moved."""
-        k, mu, n = self.series(self.inside(segments))
+        k, mu, n = self.series(segments)
         stop = (
             len(self.windows)
             if self.ended_ms is None
@@ -170,17 +203,18 @@ class Track:
 
     # --- life -----------------------------------------------------------------------------------------------------
 
-    def advance(self, segments: Segments, free: "np.ndarray[tuple[int], np.dtype[np.bool_]]", width_ms: int) -> None:
+    def advance(self, segments: Segments, free: Flags, width_ms: int) -> None:
         """Take the newest window (already appended): revise, then judge the phase."""
-        age = sum(w.window_ms >= self.detected_ms - width_ms for w in self.windows)
-        if self.ended_ms is None and (age <= REVISE_EVERY_WINDOW or age % 15 == 0):
+        age = (self.windows[-1].window_ms - self.detected_ms) // width_ms + 1
+        every = 1 if age <= REVISE_EACH else 5 if age <= REVISE_OFTEN else 15
+        if self.ended_ms is None and age % every == 0:
             changed = self.find(segments, free)
             moved = self.date(segments)
             self.rewrite |= changed or moved
         self._judge(segments, width_ms)
 
     def _judge(self, segments: Segments, width_ms: int) -> None:
-        k, mu, n = self.series(self.inside(segments))
+        k, mu, n = self.series(segments)
         first = next(i for i, w in enumerate(self.windows) if w.window_ms >= self.onset_ms)
         now_ms = self.windows[-1].window_ms + width_ms
         if self.ended_ms is None:
@@ -250,7 +284,7 @@ class Track:
         rewrite, self.rewrite = self.rewrite, False
         first = next(i for i, w in enumerate(self.windows) if w.window_ms >= self.onset_ms)
         start = max(0, first - BEFORE) if rewrite else self.told
-        k, mu, n = self.series(self.inside(segments))
+        k, mu, n = self.series(segments)
         self.told = len(self.windows)
         out = []
         for i in range(start, len(self.windows)):
@@ -267,7 +301,8 @@ class Track:
         return tuple(out), rewrite
 
     def state(self) -> dict[str, Any]:
-        return {**vars(self), "phase": self.phase.value, "windows": [vars(w) for w in self.windows]}
+        kept = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return {**kept, "phase": self.phase.value, "windows": [vars(w) for w in self.windows]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Track":
@@ -281,7 +316,7 @@ def _where(found: Found, segments: Segments) -> dict[str, str]:
     return out
 
 
-def _covers(cells: Cells, segments: Segments, where: dict[str, str]) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+def _covers(cells: Cells, segments: Segments, where: dict[str, str]) -> Flags:
     inside = np.ones(len(cells.codes), np.bool_)
     for dimension, value in where.items():
         d = segments.dimensions.index(dimension)

@@ -1,7 +1,8 @@
 """What to expect of a count: level, season, and how the whole spreads over the cells.
 
-The whole has a level (slow for bursts, quick for silence) and a season; a cell has a share of the whole. For silence a segment's expectation is the least of its own level
-and of what the whole implies at this moment, so that a campaign that ends elsewhere, or a morning that starts late, is no outage.
+The whole has a level (slow for bursts, quick for silence) and a season; a cell has a share of the whole. For silence
+a segment's expectation is the least of its own level and of what the whole implies at this moment, so that a campaign
+that ends elsewhere, or a morning that starts late, is no outage.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from detector.watch.baseline import HOURS, SEASON_HALF_LIFE_MS, Families, fading
 from detector.watch.segments import Segments
 
 BURST_HALF_LIFE_MS = 1 * DAY_MS
-SILENCE_HALF_LIFE_MS = 45 * MINUTE_MS
+SILENCE_HALF_LIFE_MS = 20 * MINUTE_MS
 SHARE_HALF_LIFE_MS = 2 * DAY_MS
 NOW_HALF_LIFE_MS = 5 * MINUTE_MS
 SHARE_PRIOR = 10.0
@@ -66,7 +67,8 @@ class VolumeBaseline:
     def _shares(self) -> Floats:
         """float64[cells]: each cell's share of the whole, with a prior."""
         prior = SHARE_PRIOR / max(len(self.cell_seen), 1)
-        return (self.cell_seen + prior) / (self.cell_seen.sum() + SHARE_PRIOR)
+        shares: Floats = (self.cell_seen + prior) / (self.cell_seen.sum() + SHARE_PRIOR)
+        return shares
 
     def cell_expected(self, window_ms: int) -> Floats:
         """float64[cells]: events expected in this window."""
@@ -94,7 +96,7 @@ class VolumeBaseline:
         *,
         whole_held: bool,
     ) -> None:
-        """Take a window: `observed` of the cells in `rows`; cells in `held` (bool[cells]) and a held whole learn nothing."""
+        """Take a window: `observed` of the cells in `rows`; `held` cells (bool[cells]) and a held whole learn nothing."""
         season = self.season(window_ms)
         dense = np.zeros(len(self.cell_seen))
         dense[rows] = observed

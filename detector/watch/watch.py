@@ -1,7 +1,7 @@
 """One signal's Watch: a closed window's counts in, anomalies out.
 
-Per window one numpy pass over all segments: expect, add evidence, raise what passes its threshold, learn from what no alarm holds. A raised segment becomes a *track*
-(`detector.watch.track`) with its own causes and onset.
+Per window one numpy pass over all segments: expect, add evidence, raise what passes its threshold, learn from what no
+alarm holds. A raised segment becomes a *track* (`detector.watch.track`) with its own causes and onset.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ Flags = NDArray[np.bool_]
 
 
 class Look(Protocol):
-    """Looks a signal's own past up: its base windows in [from_ms, to_ms), merged over the partitions, those that had an event."""
+    """Looks a signal's own past up: the base windows in [from_ms, to_ms) that had an event, partition by partition."""
 
     def __call__(self, from_ms: int, to_ms: int) -> list[tuple[int, SignalWindow]]: ...
 
@@ -63,7 +63,7 @@ class Watch:
     def step(
         self, window_ms: int, record: SignalWindow | None, look: Look, *, learn_only: bool = False
     ) -> list[Anomaly]:
-        """Take a base window (`record` None: no event of the signal); anomalies come when the signal's own window is full."""
+        """Take a base window (`record` None: no event); anomalies come when the signal's own window is full."""
         if record is not None:
             self._parts.append(record)
         end_ms = window_ms + self._config.input.window_ms
@@ -119,14 +119,14 @@ class Watch:
         sums = self._segments.totals(rows, [k, current.expected[here], n])
         touched = np.flatnonzero(sums[1] > 0)
         seg_k, seg_mu, seg_n = (column[touched] for column in sums)
-        noise, precision, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
+        precision, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
         self._evidence.add(touched, window_ms, seg_k, corrected, seg_n if self._share else None, precision, slack)
         quiet = self._hold(touched, window_ms)
         self._learn(current, here, touched, seg_k, seg_mu, corrected, quiet)
         for track in self._tracks:
             track.windows.append(current)
         out = []
-        if not learn_only and self._first_ms is not None and window_ms - self._first_ms >= WARM_UP_MS:
+        if not learn_only and window_ms >= self._warm_ms:
             for track in list(self._tracks):
                 track.advance(self._segments, self._free(but=track)[: len(self._segments.cells)], self.signal.window_ms)
                 out.append(self._said(track, window_ms))
@@ -135,8 +135,8 @@ class Watch:
             out += self._raise(touched, seg_k, window_ms, look)
         return out
 
-    def _expectation(self, touched: Ints, mu: Floats, n: Floats, rows: Ints) -> tuple[Floats, Floats, Floats, Floats]:
-        """Noise per family; precision, corrected expectation and slack of the touched segments."""
+    def _expectation(self, touched: Ints, mu: Floats, n: Floats, rows: Ints) -> tuple[Floats, Floats, Floats]:
+        """Precision, corrected expectation and slack of the touched segments."""
         family = self._segments.segment_family[touched]
         if self._share:
             noise = self._rates.families.noise
@@ -153,10 +153,13 @@ class Watch:
                 corrected = np.where(self._segments.level()[touched] > 0, np.minimum(corrected, implied), corrected)
                 corrected = np.maximum(corrected, 1e-9)
         sigma = noise[family]
-        return noise, 1.0 / (sigma**2 + ignorance), corrected, np.exp(sigma) * (1.0 + 1.0 / np.sqrt(known))
+        return 1.0 / (sigma**2 + ignorance), corrected, np.exp(sigma) * (1.0 + 1.0 / np.sqrt(known))
 
     def _hold(self, touched: Ints, window_ms: int) -> Flags:
-        """bool[touched]: the segments that may learn; the others are held while their evidence stands, for a day at most."""
+        """bool[touched]: those that may learn; the others are held while their evidence stands, for a day at most."""
+        if window_ms < self._warm_ms:
+            # In the first hour everything is surprising: all of it is learned, and none of it is held against anyone.
+            self._evidence.reset(touched)
         high = self._evidence.score[touched] >= HOLD_NATS
         since = self._held_since_ms[touched]
         since = np.where(high, np.where(since == 0, window_ms, since), 0)
@@ -269,6 +272,7 @@ class Watch:
         level = max((len(w) for w in track.wheres), default=0)
         counts = np.bincount(self._segments.level(), minlength=3)
         budget = self._config.budget
+        cases = "1 false case" if budget.cases == 1 else f"{budget.cases} false cases"
         per = "week" if budget.per_ms == 7 * DAY_MS else f"{budget.per_ms / DAY_MS:g} days"
         return Anomaly(
             id=track.id,
@@ -289,7 +293,7 @@ class Watch:
             why=Why(
                 score_nats=round(track.score, 3),
                 threshold_nats=round(track.threshold, 3),
-                budget=f"{budget.cases} false case{'s' if budget.cases != 1 else ''} per {per}, split over {self._live} signals",
+                budget=f"{cases} per {per}, split over {self._live} signals",
                 segments=int(counts[level]),
                 noise=round(track.noise, 4),
             ),
@@ -308,6 +312,10 @@ class Watch:
             if track is not but:
                 free &= ~track.inside(self._segments)
         return free
+
+    @property
+    def _warm_ms(self) -> int:
+        return (self._first_ms or 0) + max(WARM_UP_MS, 3 * self.signal.window_ms)
 
     # --- state ------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """What goes wrong, by plan: problems planted into the traffic, and the book of whom they hit.
 
 Truth rests on one uniform number u per attempt: it fails iff u < p_with, and would have failed anyway iff
-u < p_without. A repeat in a row of failures fails for certain, so its u is uniform below p_with. Nothing here looks at
-what a detector does.
+u < p_without. The repeats in a row of failures are no attempts of their own: the row is there because of its first
+failure, and so is its cause. Nothing here looks at what a detector does.
 """
 
 from collections.abc import Sequence
@@ -224,19 +224,27 @@ class Book:
             self._pages[problem.name] = _Page(flags[0], flags[1], np.zeros(n), flags[2])
         return self._pages[problem.name]
 
-    def note(self, problem: Planted, customer: Ints, u: Floats, p_without: Floats, p_with: Floats) -> NDArray[np.bool_]:
+    def note(
+        self,
+        problem: Planted,
+        customer: Ints,
+        repeat: NDArray[np.bool_],
+        u: Floats,
+        p_without: Floats,
+        p_with: Floats,
+    ) -> NDArray[np.bool_]:
         """Write down failures in the problem's `where` and span, one row each.
 
         Returns
         -------
         bool[failures]
-            Which would not have failed without the problem.
+            Which are no repeats and would not have been without the problem.
         """
         page = self.page(problem)
-        because = u >= p_without
+        because = ~repeat & (u >= p_without)
         page.hit[customer] = True
         page.because[customer[because]] = True
-        np.add.at(page.anyway_log, customer, np.log(p_without / p_with))
+        np.add.at(page.anyway_log, customer[~repeat], np.log(p_without / p_with)[~repeat])
         return because
 
     def complaining(
@@ -272,7 +280,7 @@ class Book:
             lists: dict[str, NDArray[np.bool_]] = {
                 "affected": page.hit,
                 "because": page.because,
-                # 1 − Π p_without / p_with over a customer's failures is the probability that it was the problem.
+                # 1 − Π p_without / p_with over a customer's failures (a row is one) is the probability of the problem.
                 "oracle": page.hit & (page.anyway_log <= np.log(0.5)),
             }
             for name, who in lists.items():

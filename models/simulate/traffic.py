@@ -266,7 +266,8 @@ class Traffic:
                 continue
             others = np.prod([f[rows] for j, f in enumerate(fine) if j != i], axis=0) if len(fine) > 1 else 1.0
             p_without = 1 - (1 - ordinary[rows]) * others
-            because = self._book.note(problem, wave.customer[rows], u[rows], p_without, p_with[rows])
+            who, repeat = wave.customer[rows], wave.repeat[rows]
+            because = self._book.note(problem, who, repeat, u[rows], p_without, p_with[rows])
             people = rows[because & np.isnan(wave.own[rows])]
             self._complain(problem, kind, wave.time_ms[people], wave.customer[people], COMPLAINT_SHARE)
         return bad, self._values(kind, u, p_with, bad)

@@ -132,6 +132,9 @@ class NoticeCounts(msgspec.Struct, frozen=True):
     sent: int = 0
     held: int = 0
     dropped: dict[str, int] = msgspec.field(default_factory=dict)
+    queued: int = 0
+    """In the outbox: neither sent nor failed yet."""
+    failed: int = 0
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -231,6 +234,8 @@ class Check(msgspec.Struct, frozen=True):
     reason: str
     """A named reason where it is against it, else ""."""
     detail: str = ""
+    until_ms: int | None = None
+    """Where it holds: until when."""
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,0 +1,117 @@
+"""All that the Desk keeps of one case in memory, and how the case's row follows from it."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from detector.config import DAY_MS
+from detector.desk.cases import FINISHED, REOPEN_MS, UNFINISHED
+from detector.desk.ledger import Ledger
+from detector.desk.problems import Strand
+from detector.desk.records import Case, NoticeCounts
+from detector.desk.severity import severity
+from detector.desk.wording import title
+from detector.signals import Signal
+from detector.watch.anomaly import Cause
+
+DROPPED = "dropped "
+"""Prefix of the tally's keys for drops by reason."""
+
+
+class CaseFile(msgspec.Struct, kw_only=True):
+    """A case with its anomalies, its ledger and what became of its notices."""
+
+    case: Case
+    strands: list[Strand]
+    ledger: Ledger
+    tally: dict[str, int] = msgspec.field(default_factory=dict)
+    """Notices by state, dropped ones by reason."""
+    finished_ms: int | None = None
+    episode_from: int = 0
+    """The episode's first strand."""
+    episode_since_ms: int | None = None
+    """Where the episode is an old strand's relapse: since when."""
+    look_ms: int = 0
+    """When a finished case is to be looked at again even if nothing happens: a hold ends, a success has lasted."""
+    looked_ms: int = 0
+    """When it last was."""
+    given: Case | None = None
+    """The row as it was last given out."""
+
+    @property
+    def episode_onset_ms(self) -> int:
+        """Since when failures belong to the episode: who was hit in an earlier one only is not told again."""
+        onsets = [s.onset_ms for s in self.strands[self.episode_from :]]
+        return min([*onsets, *([] if self.episode_since_ms is None else [self.episode_since_ms])])
+
+    @property
+    def unfinished(self) -> bool:
+        return self.case.state in UNFINISHED
+
+    @property
+    def finished(self) -> bool:
+        return self.case.state in FINISHED
+
+    @property
+    def names_people(self) -> bool:
+        return any(s.names_people for s in self.strands)
+
+    @property
+    def all_over(self) -> bool:
+        return all(s.over for s in self.strands)
+
+    def gone(self, now_ms: int) -> bool:
+        """Whether it may leave memory: finished for a day, and Watch has let go of its anomalies."""
+        return self.finished_ms is not None and now_ms - self.finished_ms > REOPEN_MS and self.all_over
+
+    def reopens(self, now_ms: int) -> bool:
+        return self.case.resolved_ms is not None and now_ms - self.case.resolved_ms <= DAY_MS
+
+    def causes(self) -> tuple[Cause, ...]:
+        """Every anomaly's causes, each once, in the order in which they joined."""
+        seen: dict[tuple[tuple[str, str], ...], Cause] = {}
+        for strand in self.strands:
+            for cause in strand.causes:
+                seen.setdefault(cause.key(), cause)
+        return tuple(seen.values())
+
+    def signals(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(s.signal for s in self.strands))
+
+    def refresh(self, signal: Callable[[str], Signal | None]) -> Case:
+        """Work out the case's row from its strands and its ledger; state and times of the lifecycle stay."""
+        strands, causes, old = self.strands, self.causes(), self.case
+        configured = [s for s in map(signal, self.signals()) if s is not None]
+        affected = self.ledger.affected() if self.names_people else None
+        everyone = any(not c.where for c in causes)
+        confirmed = None if affected is None else affected.confirmed
+        strongest = max(strands, key=lambda s: (s.score, s.id))
+        ends = [s.ended_ms for s in strands if s.ended_ms is not None]
+        contacted = self.ledger.contact_moments()[0]
+        self.case = msgspec.structs.replace(
+            old,
+            title=title(configured, causes) if len(configured) == len(self.signals()) else old.title,
+            severity=severity((s.severity for s in configured), confirmed, everyone) if configured else old.severity,
+            signals=self.signals(),
+            anomalies=tuple(s.id for s in strands),
+            onset_ms=min(s.onset_ms for s in strands),
+            detected_ms=min(s.detected_ms for s in strands),
+            ended_ms=max(ends) if len(ends) == len(strands) else None,
+            causes=causes,
+            observed=strongest.observed,
+            expected=strongest.expected,
+            score=strongest.score,
+            affected=affected,
+            notices=self.counts(),
+            contacts=int((self.ledger.active & (contacted >= 0)).sum()),
+        )
+        return self.case
+
+    def counts(self) -> NoticeCounts:
+        return NoticeCounts(
+            sent=self.tally.get("sent", 0) + self.tally.get("simulated", 0),
+            held=self.tally.get("held", 0),
+            dropped={k[len(DROPPED) :]: n for k, n in sorted(self.tally.items()) if k.startswith(DROPPED) and n},
+            queued=self.tally.get("queued", 0),
+            failed=self.tally.get("failed", 0),
+        )

@@ -1,0 +1,442 @@
+"""The Desk of one tenant: anomalies in, cases, ledger, notices out. One append-only log is its whole input.
+
+What it decides follows from the records in their order and from the windows' records that `History` holds up to the
+barrier's window; it reads no clock. A step is one record: a barrier (every signal's Watch has committed the window),
+a person's command, a delivery's outcome, or a configuration. Promises: the same log gives the same effects, whatever
+the restarts; an illegal command raises `UsageError` and changes nothing; nothing depends on the keyed hashes of
+customers.
+
+In memory are the unfinished cases with their ledgers, and the finished ones for a day: until then they may open
+again, and customers who were told hear that it works once it does. Should reading the history fail, the state is
+undefined: continue from the last snapshot.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from detector.config import HOUR_MS, Config
+from detector.counter.record import WindowRecord
+from detector.desk.casefile import CaseFile
+from detector.desk.cases import PATIENCE_MS, UNFINISHED, Trigger, advance, open_case, recovery_shown, relapse_of
+from detector.desk.ledger import Ledger
+from detector.desk.notices import Outgoing, begin_episode, delivered, look_again_ms, notify
+from detector.desk.problems import Bond, Strand, bond, same_problem, strand_of
+from detector.desk.records import (
+    Case,
+    CaseState,
+    Command,
+    Configured,
+    Delivered,
+    DeskEffects,
+    Directory,
+    EvidencePoint,
+    History,
+    LogRecord,
+    TimelineEntry,
+    Verb,
+    Verdict,
+    WindowClosed,
+)
+from detector.desk.wording import cause_in_words
+from detector.errors import UsageError
+from detector.pack import pack, unpack
+from detector.signals import Mode, Signal
+from detector.watch.anomaly import Anomaly, Phase
+
+LOST_MS = HOUR_MS
+"""Watch speaks of an anomaly every window: after this long (and ten windows) without a word it has let go of it."""
+LOST_WINDOWS = 10
+FORMAT = 1
+
+
+class _State(msgspec.Struct):
+    files: dict[str, CaseFile] = msgspec.field(default_factory=dict)
+    home: dict[str, str] = msgspec.field(default_factory=dict)
+    """Anomaly → its case."""
+    outgoing: Outgoing = msgspec.field(default_factory=Outgoing)
+    frontier_ms: int = 0
+    """End of the last barrier's window."""
+    format: int = FORMAT
+
+
+class _Step:
+    """One record being worked off: what it may look at, and what came of it."""
+
+    def __init__(self, record: LogRecord, history: History, directory: Directory) -> None:
+        self.record, self.history, self.directory = record, history, directory
+        self.now_ms = record.at_ms
+        self.out = DeskEffects()
+        self.changed: set[str] = set()
+        """Cases whose spans or causes changed: their ledgers are built anew."""
+
+    def tell(self, file: CaseFile, what: str, detail: str = "", by: str = "") -> None:
+        """Write a line of the case's story."""
+        case, n = file.case, len(self.out.timeline)
+        seq, at_ms = self.record.seq, self.now_ms
+        self.out.timeline.append(
+            TimelineEntry(tenant=case.tenant, case=case.id, seq=seq, n=n, at_ms=at_ms, what=what, by=by, detail=detail)
+        )
+
+
+class Desk:
+    """One tenant's Desk."""
+
+    def __init__(self, config: Config) -> None:
+        self._state = _State()
+        self.configure(config)
+
+    def configure(self, config: Config) -> None:
+        """Put a configuration in force; the next step lets go of what it no longer watches."""
+        self._config = config
+        self._signals = {s.name: s for s in config.signals}
+
+    def snapshot(self) -> bytes:
+        """All state, packed: `restore` continues as if nothing had happened."""
+        for file in self._state.files.values():
+            file.ledger.trim()
+        return pack(self._state)
+
+    def restore(self, data: bytes) -> None:
+        """Continue from a snapshot."""
+        self._state = unpack(data, _State)
+
+    def step(self, record: LogRecord, history: History, directory: Directory) -> DeskEffects:
+        """Take one record of the log.
+
+        Parameters
+        ----------
+        record : LogRecord
+        history : History
+            Reaches up to the last barrier's window, which may be this record's.
+        directory : Directory
+
+        Returns
+        -------
+        DeskEffects
+            Whole rows, to be written in the transaction that stores how far the log was read.
+
+        Raises
+        ------
+        UsageError
+            A command names no case, or one whose state does not allow it; nothing was changed.
+        """
+        step = _Step(record, history, directory)
+        match record.payload:
+            case WindowClosed() as closed:
+                self._window_closed(step, closed)
+            case Command() as command:
+                self._command(step, command)
+            case Delivered() as outcome:
+                self._delivered(step, outcome)
+            case Configured():
+                for file in list(self._state.files.values()):
+                    if self._let_go(step, file, None):
+                        self._work_off(step, file, None)
+        return step.out
+
+    # --- barrier ---
+
+    def _window_closed(self, step: _Step, closed: WindowClosed) -> None:
+        state, to_ms = self._state, closed.window_ms + closed.width_ms
+        state.frontier_ms = to_ms
+        state.outgoing.prune(step.now_ms)
+        for file in state.files.values():
+            self._let_go(step, file, closed.window_ms)
+        for anomaly in sorted(closed.anomalies, key=lambda a: (a.signal, a.id)):
+            self._anomaly(step, anomaly)
+        records = list(step.history.windows(closed.window_ms, to_ms)) if state.files else []
+        for file in state.files.values():
+            fresh = records if file.ledger.next_ms == closed.window_ms else None
+            self._work_off(step, file, fresh)
+        gone = {key for key, file in state.files.items() if file.gone(step.now_ms)}
+        if gone:
+            state.files = {k: f for k, f in state.files.items() if k not in gone}
+            state.home = {a: k for a, k in state.home.items() if k not in gone}
+
+    def _let_go(self, step: _Step, file: CaseFile, window_ms: int | None) -> bool:
+        """End the strands that Watch no longer follows: a removed or changed signal, or an hour without a word."""
+        before = [s.phase for s in file.strands]
+        for strand in file.strands:
+            signal = self._signals.get(strand.signal)
+            removed = signal is None or signal.dimensions != strand.dimensions
+            silence_ms = max(LOST_MS, LOST_WINDOWS * signal.window_ms if signal else 0)
+            silent = window_ms is not None and window_ms - strand.seen_ms > silence_ms
+            if not strand.over and (removed or silent):
+                strand.phase, strand.lost, strand.said_ms = Phase.ENDED, True, step.now_ms
+                strand.ended_ms = self._state.frontier_ms if strand.ended_ms is None else strand.ended_ms
+                if file.unfinished:
+                    why = "is no longer watched as it was" if removed else "has not been heard of for an hour"
+                    step.tell(file, "signal-lost", f"{strand.signal} {why}")
+                    step.changed.add(file.case.id)
+        live = any(s.mode is Mode.LIVE for n in file.signals() if (s := self._signals.get(n)) is not None)
+        hidden = file.case.mode is Mode.LIVE and not live and not all(s.lost for s in file.strands)
+        if hidden:
+            file.case = msgspec.structs.replace(file.case, mode=Mode.SHADOW)
+        return hidden or before != [s.phase for s in file.strands]
+
+    def _anomaly(self, step: _Step, anomaly: Anomaly) -> None:
+        signal = self._signals.get(anomaly.signal)
+        if signal is None:
+            return
+        file = self._state.files.get(self._state.home.get(anomaly.id, ""))
+        if file is None:
+            self._place(step, anomaly, signal)
+            return
+        strand = next(s for s in file.strands if s.id == anomaly.id)
+        if file.finished and not self._comes_back(step, file, strand, anomaly):
+            strand.phase, strand.seen_ms = anomaly.phase, anomaly.window_ms
+            return
+        causes = [c.where for c in strand.causes]
+        if strand.take(anomaly):
+            step.changed.add(file.case.id)
+        if causes != [c.where for c in strand.causes]:
+            step.tell(file, "cause-revised", ", ".join(cause_in_words(c, "en") for c in strand.causes))
+        self._evidence(step, file, strand, anomaly)
+
+    def _comes_back(self, step: _Step, file: CaseFile, strand: Strand, anomaly: Anomaly) -> bool:
+        """Open a finished case again whose anomaly relapsed, unless it was dismissed; whether it did."""
+        again = anomaly.phase in (Phase.OPENED, Phase.RELAPSED) or (strand.over and anomaly.phase is Phase.UPDATED)
+        if file.case.state is not CaseState.RESOLVED or not again:
+            return False
+        self._reopen(step, file, since_ms=file.finished_ms)
+        return True
+
+    def _reopen(self, step: _Step, file: CaseFile, since_ms: int | None) -> None:
+        after = advance(file.case, Trigger.REOPENED, step.now_ms)
+        self._notify(step, file, held_for=after.state)
+        begin_episode(file)
+        file.case = after
+        file.finished_ms = None
+        file.episode_from, file.episode_since_ms = len(file.strands), since_ms
+        step.tell(file, "reopened", f"episode {file.case.episode}")
+
+    def _place(self, step: _Step, anomaly: Anomaly, signal: Signal) -> None:
+        """Find the case of a new anomaly: one that it belongs to, one that it brings back, else a new one."""
+        strand, ledger = strand_of(anomaly, signal), Ledger()
+        self._rebuild(step, ledger, [strand])
+        files = [f for f in self._state.files.values() if f.case.mode is signal.mode]
+        joined = self._joins(step, [f for f in files if f.unfinished], strand, ledger)
+        back = [
+            f
+            for f in files
+            if f.case.state is CaseState.RESOLVED and f.reopens(step.now_ms)
+            if any(same_problem(strand, s) for s in f.strands)
+        ]
+        if joined:
+            file = joined[0]
+            step.tell(file, "joined", f"{strand.signal}: {joined[1].value}")
+        elif back:
+            file = max(back, key=lambda f: (f.case.resolved_ms or 0, f.case.id))
+            self._reopen(step, file, since_ms=None)
+        else:
+            case = open_case(anomaly, self._config.tenant, signal.mode, step.now_ms)
+            file = CaseFile(case=case, strands=[], ledger=ledger)
+            self._state.files[case.id] = file
+            step.tell(file, "opened", f"{signal.name}: {', '.join(cause_in_words(c, 'en') for c in strand.causes)}")
+        if file.strands:
+            step.changed.add(file.case.id)
+        file.strands.append(strand)
+        self._state.home[anomaly.id] = file.case.id
+        self._evidence(step, file, strand, anomaly)
+
+    def _joins(
+        self, step: _Step, files: Sequence[CaseFile], strand: Strand, ledger: Ledger
+    ) -> tuple[CaseFile, Bond] | None:
+        hit = ledger.hit_by(0)
+        for file in sorted(files, key=lambda f: (f.case.opened_ms, f.case.id)):
+            others = [(s, file.ledger.hit_by(i)) for i, s in enumerate(file.strands)]
+            found = bond(strand, hit, others, step.now_ms)
+            if found is not None:
+                return file, found
+        return None
+
+    def _evidence(self, step: _Step, file: CaseFile, strand: Strand, anomaly: Anomaly) -> None:
+        """Pass the points on. One chart per signal: where two of its anomalies are in the case, the elder's."""
+        same = [s for s in file.strands if s.signal == strand.signal]
+        if next((s for s in same if not s.over), strand) is not strand:
+            return
+        case = file.case
+        if anomaly.rewrite and len(same) == 1:
+            step.out.rewritten.append((case.id, strand.signal))
+        step.out.evidence.extend(
+            EvidencePoint(tenant=case.tenant, case=case.id, signal=strand.signal, point=p) for p in anomaly.points
+        )
+
+    # --- one case ---
+
+    def _work_off(self, step: _Step, file: CaseFile, records: list[WindowRecord] | None) -> None:
+        """Bring ledger, lifecycle and notices of a case up to date, and give out what changed.
+
+        `records` are the windows that the ledger lacks; None: read them.
+        """
+        changed, touched = file.case.id in step.changed, False
+        if file.names_people and file.case.state not in (CaseState.DISMISSED, CaseState.MERGED):
+            ledger, to_ms = file.ledger, self._state.frontier_ms
+            if changed:
+                self._rebuild(step, ledger, file.strands)
+            elif ledger.next_ms < to_ms:
+                if records is None:
+                    records = list(step.history.windows(ledger.next_ms, to_ms))
+                touched = ledger.follow(records, file.strands, to_ms, self._config.input.people_ms)
+            if file.unfinished or changed:
+                ledger.weigh(file.strands)
+        step.changed.discard(file.case.id)
+        if file.unfinished or changed or touched or step.now_ms >= file.look_ms:
+            self._move(step, file)
+            self._finish(step, file)
+
+    def _rebuild(self, step: _Step, ledger: Ledger, strands: Sequence[Strand]) -> None:
+        to_ms = self._state.frontier_ms
+        if not any(s.names_people for s in strands):
+            ledger.next_ms = to_ms
+            return
+        onset_ms = min(s.onset_ms for s in strands)
+        windows = step.history.windows(onset_ms - self._config.input.window_ms + 1, to_ms)
+        ledger.rebuild(windows, strands, to_ms, self._config.input.people_ms)
+
+    def _move(self, step: _Step, file: CaseFile) -> None:
+        """Move an unfinished case along its lifecycle, as Watch and its customers say."""
+        if not file.unfinished:
+            return
+        strands = file.strands
+        calm = all(s.phase in (Phase.RECOVERING, Phase.ENDED) for s in strands)
+        if not calm:
+            if file.case.state is CaseState.RECOVERING:
+                file.case = advance(file.case, relapse_of(file.case), step.now_ms)
+                step.tell(file, "relapsed")
+            return
+        shown = self._recovery_shown(file)
+        waited = step.now_ms - max(s.said_ms for s in strands) >= PATIENCE_MS
+        if file.all_over and (shown or waited or any(s.lost for s in strands)):
+            file.case = advance(file.case, Trigger.SETTLED, step.now_ms)
+            file.finished_ms = step.now_ms
+            step.tell(file, "resolved", "" if shown else "no customer who was hit has shown it")
+        elif shown and file.case.state is not CaseState.RECOVERING:
+            file.case = advance(file.case, Trigger.RECOVERING, step.now_ms)
+            step.tell(file, "recovering")
+
+    def _recovery_shown(self, file: CaseFile) -> bool:
+        """Whether the customers show it. Where nobody can be named Watch's word suffices."""
+        if not file.ledger.active.any():
+            return True
+        ends = [s.ended_ms for s in file.strands if s.names_people and s.ended_ms is not None]
+        return recovery_shown(*file.ledger.recovery(max(ends, default=self._state.frontier_ms)))
+
+    def _finish(self, step: _Step, file: CaseFile) -> None:
+        """Decide on notices and give out the rows that changed."""
+        before = file.case
+        file.refresh(self._signals.get)
+        told, held = self._notify(step, file)
+        case = file.refresh(self._signals.get)
+        if file.given is not None and case.severity is not before.severity:
+            step.tell(file, "severity-changed", f"{before.severity.value} → {case.severity.value}")
+        if case.contacts and not before.contacts:
+            step.tell(file, "first-contact")
+        if told or held:
+            step.tell(file, "notices", f"told {told}, held {held}")
+        step.out.ledger.extend(file.ledger.changed(case.tenant, case.id))
+        if case != file.given:
+            step.out.cases.append(case)
+            file.given = case
+        file.looked_ms = step.now_ms
+        file.look_ms = look_again_ms(file)
+
+    def _notify(self, step: _Step, file: CaseFile, held_for: CaseState | None = None) -> tuple[int, int]:
+        policy, outgoing = self._config.policy, self._state.outgoing
+        return notify(file, policy, step.directory, outgoing, step.now_ms, step.out, held_for)
+
+    # --- people and deliveries ---
+
+    def _command(self, step: _Step, command: Command) -> None:
+        file = self._file(command.case)
+        verdict = command.verdict
+        match command.verb:
+            case Verb.ACKNOWLEDGE:
+                after = advance(file.case, Trigger.ACKNOWLEDGED, step.now_ms)
+            case Verb.RESOLVE:
+                after = self._resolved(file, verdict, step.now_ms)
+            case Verb.DISMISS:
+                after = advance(file.case, Trigger.DISMISSED, step.now_ms)
+                if verdict not in (Verdict.NOT_A_PROBLEM, Verdict.EXPECTED):
+                    found = verdict.value if verdict else "none"
+                    message = (
+                        f"case {file.case.id}: dismissing takes a verdict, not-a-problem or expected; found {found}"
+                    )
+                    raise UsageError(message)
+                after = msgspec.structs.replace(after, verdict=verdict)
+            case Verb.MERGE:
+                self._merge(step, file, command)
+                return
+        file.case = after
+        if file.finished:
+            self._close(step, file)
+        step.tell(
+            file, after.state.value if file.finished else "acknowledged", verdict.value if verdict else "", command.by
+        )
+        self._finish(step, file)
+
+    def _file(self, case: str) -> CaseFile:
+        file = self._state.files.get(case)
+        if file is None:
+            message = (
+                f"case {case}: no such case, or it was finished more than a day ago; `tocsin cases` lists the open ones"
+            )
+            raise UsageError(message)
+        return file
+
+    def _resolved(self, file: CaseFile, verdict: Verdict | None, now_ms: int) -> Case:
+        after = advance(file.case, Trigger.RESOLVED, now_ms)
+        if verdict is Verdict.NOT_A_PROBLEM:
+            message = f"case {file.case.id}: what was no problem is dismissed, not resolved"
+            raise UsageError(message)
+        if verdict is None and file.case.state is CaseState.RESOLVED:
+            message = f"case {file.case.id}: it is resolved already; give a verdict (real or expected) to add one"
+            raise UsageError(message)
+        return msgspec.structs.replace(after, verdict=verdict)
+
+    def _close(self, step: _Step, file: CaseFile) -> None:
+        """End what a person has finished: what Watch says of it from here on changes nothing, unless it relapses."""
+        file.finished_ms = step.now_ms if file.finished_ms is None else file.finished_ms
+        for strand in file.strands:
+            if strand.ended_ms is None:
+                strand.ended_ms = self._state.frontier_ms
+
+    def _merge(self, step: _Step, file: CaseFile, command: Command) -> None:
+        """Move a case's anomalies and customers into another one, which goes on."""
+        if command.into is None or command.into == command.case:
+            message = (
+                f"case {command.case}: merging takes another case to go on (`into`), found {command.into or 'none'}"
+            )
+            raise UsageError(message)
+        target = self._file(command.into)
+        after = advance(file.case, Trigger.MERGED, step.now_ms)
+        if target.case.state not in UNFINISHED:
+            message = f"case {target.case.id}: it is {target.case.state.value}, so no case can be merged into it"
+            raise UsageError(message)
+        if target.case.mode is not file.case.mode:
+            message = f"case {command.case}: only cases of one mode can be merged, shadow or live"
+            raise UsageError(message)
+        file.case = msgspec.structs.replace(after, merged_into=target.case.id)
+        step.tell(file, "merged", f"into {target.case.id}", command.by)
+        step.tell(target, "merged", f"{file.case.id} into this one", command.by)
+        self._finish(step, file)
+        target.ledger.adopt(file.ledger, len(target.strands), target.case.episode)
+        target.strands.extend(msgspec.structs.replace(s) for s in file.strands)
+        for strand in file.strands:
+            self._state.home[strand.id] = target.case.id
+            strand.phase = Phase.ENDED
+        file.finished_ms = step.now_ms
+        file.ledger.empty()
+        self._finish(step, file)
+        step.changed.add(target.case.id)
+        self._work_off(step, target, None)
+
+    def _delivered(self, step: _Step, outcome: Delivered) -> None:
+        waiting = self._state.outgoing.pending.get(outcome.notice)
+        target = delivered(outcome, self._state.files, self._state.outgoing, step.out)
+        if waiting is None or target is None:
+            return
+        origin = self._state.files[waiting.case]
+        for file in (origin,) if origin is target else (origin, target):
+            self._finish(step, file)

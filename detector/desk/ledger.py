@@ -1,0 +1,408 @@
+"""Who was hit: one row per customer of a case, from the windows' records.
+
+A customer is in the ledger who failed in a cause of one of the case's anomalies between its onset and its end. Rows
+are columns of arrays and stay where they are once made, in the order in which the customers first failed, so that
+nothing depends on the keyed hashes. Two ways lead to the same rows: window by window as they close, or all windows
+again from the history when a cause, an onset or an end has changed; rows which then hold nothing any more are
+*withdrawn*, and keep what they last showed.
+
+What the customers were told stands in the same columns (`detector/desk/notices.py` writes it).
+"""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detector.counter.record import SignalWindow, WindowRecord
+from detector.desk.probability import CONFIRMED, probability
+from detector.desk.problems import Strand
+from detector.desk.records import Affected, CustomerState, Grade, LedgerRow
+from detector.events import Floats, Ints
+
+NEVER = -1
+"""A moment that has not come."""
+LONG_AGO = -(2**62)
+
+Bools = NDArray[np.bool_]
+
+COLUMNS: dict[str, tuple[str, int, int]] = {
+    # name: type, value of a new row, width
+    "customer": ("i8", 0, 0),
+    "first_ms": ("i8", NEVER, 0),
+    "tries": ("i8", 0, 0),
+    "strand": ("i4", 0, 0),  # through which anomaly and cause they came in: what the words speak of
+    "cause": ("i4", 0, 0),
+    "likely": ("i4", 0, 0),  # probability in 1/10,000
+    "shown": ("i8", 0, 8),  # the row as it was last given out
+    "state": ("i1", 0, 3),  # per kind of notice; the rest: notices.py
+    "reason": ("i1", 0, 3),
+    "until_ms": ("i8", NEVER, 3),
+    "told": ("i1", 0, 0),
+    "told_episode": ("i4", 0, 0),
+    "ever": ("i1", 0, 0),
+    "owed": ("i1", 0, 0),
+}
+FACTS = ("first_ms", "tries", "likely")
+"""The columns that the history gives again; a withdrawn row keeps how it came in."""
+STATES = (CustomerState.HIT, CustomerState.STILL_FAILING, CustomerState.RECOVERED)
+_HIT, _FAILING, _RECOVERED = range(3)
+_FIRST, _LAST, _TRIES, _SUCCESS, _CONTACT, _LIKELY, _STATE, _WITHDRAWN = range(8)
+
+
+class Track(msgspec.Struct):
+    """One signal's moments per row, NEVER where there was none."""
+
+    counted: Ints
+    """Last failure that was evidence."""
+    failed: Ints
+    """Last failure inside the case."""
+    bad: Ints
+    """Last failure of that signal anywhere, also after the end."""
+    back: Ints
+    """Last success after a failure."""
+
+
+def _room(array: NDArray[Any], n: int, fill: int) -> NDArray[Any]:
+    """Return the array with room for n rows, doubled where it must grow."""
+    if len(array) >= n:
+        return array
+    more = np.full((max(n, 2 * len(array)) - len(array), *array.shape[1:]), fill, array.dtype)
+    return np.concatenate((array, more))
+
+
+class Ledger(msgspec.Struct, kw_only=True):
+    """The rows of one case."""
+
+    n: int = 0
+    columns: dict[str, NDArray[Any]] = msgspec.field(
+        default_factory=lambda: {k: np.zeros((0, w) if w else 0, t) for k, (t, _, w) in COLUMNS.items()}
+    )
+    tracks: dict[str, Track] = msgspec.field(default_factory=dict)
+    keys: Ints = msgspec.field(default_factory=lambda: np.zeros(0, np.int64))
+    """The customers, sorted ..."""
+    places: Ints = msgspec.field(default_factory=lambda: np.zeros(0, np.int64))
+    """... and the row of each."""
+    evidence: list[Ints] = msgspec.field(default_factory=lambda: [np.zeros((3, 0), np.int64)])
+    """Parts of int64[3, failures]: row, moment and strand of every failure that is evidence."""
+    contacts: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    """First and last contact since the onset, of everybody: who contacts us may turn out to be hit later."""
+    next_ms: int = 0
+    """The windows before this are in."""
+
+    def __getitem__(self, column: str) -> NDArray[Any]:
+        return self.columns[column][: self.n]
+
+    # --- rows ---
+
+    def find(self, customers: Ints) -> Ints:
+        """Row of each customer, -1 where there is none."""
+        if not self.n:
+            return np.full(len(customers), -1, np.int64)
+        at = np.minimum(np.searchsorted(self.keys, customers), self.n - 1)
+        return np.where(self.keys[at] == customers, self.places[at], -1)
+
+    def admit(self, customers: Ints) -> Ints:
+        """Row of each customer, made where there is none, in the order in which they come."""
+        rows = self.find(customers)
+        missing = customers[rows < 0]
+        if not len(missing):
+            return rows
+        values, first = np.unique(missing, return_index=True)
+        arrival = np.argsort(first)
+        new = self.n + np.argsort(arrival)
+        at = np.searchsorted(self.keys, values)
+        self.keys, self.places = np.insert(self.keys, at, values), np.insert(self.places, at, new)
+        grown = self.n + len(values)
+        for name, (_, fill, _) in COLUMNS.items():
+            self.columns[name] = _room(self.columns[name], grown, fill)
+        for track in self.tracks.values():
+            self._widen(track, grown)
+        self.columns["customer"][new] = values
+        self.n = grown
+        return self.find(customers)
+
+    def _widen(self, track: Track, n: int) -> None:
+        track.counted = _room(track.counted, n, LONG_AGO)
+        track.failed = _room(track.failed, n, NEVER)
+        track.bad = _room(track.bad, n, NEVER)
+        track.back = _room(track.back, n, NEVER)
+
+    def _track(self, signal: str) -> Track:
+        if signal not in self.tracks:
+            empty = np.zeros(0, np.int64)
+            self.tracks[signal] = Track(empty, empty, empty, empty)
+            self._widen(self.tracks[signal], self.n)
+        return self.tracks[signal]
+
+    def _blank(self, rows: Ints) -> None:
+        """Set rows back to "nothing known": a withdrawn customer who is hit again begins anew."""
+        for name in FACTS:
+            self.columns[name][rows] = COLUMNS[name][1]
+        for track in self.tracks.values():
+            track.counted[rows] = LONG_AGO
+            for moments in (track.failed, track.bad, track.back):
+                moments[rows] = NEVER
+
+    # --- windows in ---
+
+    def rebuild(self, records: Iterable[WindowRecord], strands: Sequence[Strand], to_ms: int, people_ms: int) -> bool:
+        """Take all windows again, from the earliest onset on; rows that come out empty are withdrawn."""
+        self._blank(np.arange(self.n))
+        self.evidence = [np.zeros((3, 0), np.int64)]
+        self.contacts = {}
+        return self.follow(records, strands, to_ms, people_ms)
+
+    def follow(self, records: Iterable[WindowRecord], strands: Sequence[Strand], to_ms: int, people_ms: int) -> bool:
+        """Take the windows that came since, by window and partition, up to `to_ms`; whether a row was touched."""
+        touched = False
+        for _, group in groupby(records, key=lambda r: r.window_ms):
+            touched |= self._window(list(group), strands, people_ms)
+        self.next_ms = to_ms
+        return touched
+
+    def _window(self, records: list[WindowRecord], strands: Sequence[Strand], people_ms: int) -> bool:
+        touched = False
+        named: dict[str, list[tuple[int, Strand]]] = {}
+        for i, strand in enumerate(strands):
+            if strand.names_people:
+                named.setdefault(strand.signal, []).append((i, strand))
+        for signal, mine in named.items():
+            windows = [r.signals[signal] for r in records if signal in r.signals]
+            track = self._track(signal)
+            for window in windows:
+                if len(window.bad_customer):
+                    touched |= self._failures(window, track, mine, people_ms)
+            # all partitions' failures first: where a topic is not keyed by customer, a success may be in another one
+            for window in windows:
+                touched |= self._moments(track.bad, window.bad_customer, window.bad_time_ms, after_first=False)
+                touched |= self._moments(track.back, window.back_customer, window.back_time_ms, after_first=True)
+        onset_ms = min(s.onset_ms for s in strands)
+        for record in records:
+            for customer, at in zip(record.contact_customer.tolist(), record.contact_time_ms.tolist(), strict=True):
+                if customer and at >= onset_ms:
+                    first, last = self.contacts.get(customer, (at, at))
+                    self.contacts[customer] = (min(first, at), max(last, at))
+                    touched = True
+        return touched
+
+    def _failures(self, window: SignalWindow, track: Track, mine: list[tuple[int, Strand]], people_ms: int) -> bool:
+        time, cell = window.bad_time_ms, window.bad_cell
+        used = np.unique(cell)
+        causes = np.full((len(mine), len(time)), -1, np.int64)
+        of_cell = np.full(len(window.cells), -1, np.int64)
+        for j, (_, strand) in enumerate(mine):
+            inside = (time >= strand.onset_ms) & (window.bad_customer != 0)
+            if strand.ended_ms is not None:
+                inside &= time < strand.ended_ms
+            if inside.any():
+                of_cell[used] = [strand.cause_of(window.cells[c]) for c in used]
+                causes[j] = np.where(inside, of_cell[cell], -1)
+        hit = (causes >= 0).any(axis=0)
+        if not hit.any():
+            return False
+        time, causes = time[hit], causes[:, hit]
+        rows = self.admit(window.bad_customer[hit])
+        _, at = np.unique(rows, return_index=True)
+        fresh = at[self["tries"][rows[at]] == 0]
+        self._blank(rows[fresh])
+        through = np.argmax(causes[:, fresh] >= 0, axis=0)
+        self["strand"][rows[fresh]] = np.array([i for i, _ in mine])[through]
+        self["cause"][rows[fresh]] = causes[through, fresh]
+        self["first_ms"][rows[fresh]] = time[fresh]
+        np.minimum.at(self["first_ms"], rows, time)
+        np.maximum.at(track.failed, rows, time)
+        np.add.at(self["tries"], rows, 1)
+        self._count(track, rows, time, causes, np.array([i for i, _ in mine]), people_ms)
+        return True
+
+    def _count(self, track: Track, rows: Ints, time: Ints, causes: Ints, strands: Ints, people_ms: int) -> None:
+        """Keep the failures that are evidence: a customer's first in half an hour, as a retry tells nothing new."""
+        order = np.lexsort((time, rows))
+        while len(order):
+            order = order[time[order] >= track.counted[rows[order]] + people_ms]
+            head = np.ones(len(order), np.bool_)
+            head[1:] = rows[order][1:] != rows[order][:-1]
+            evident = order[head]
+            track.counted[rows[evident]] = time[evident]
+            for j, strand in enumerate(strands):
+                of_it = evident[causes[j, evident] >= 0]
+                if len(of_it):
+                    self.evidence.append(np.stack((rows[of_it], time[of_it], np.full(len(of_it), strand))))
+            order = order[~head]
+
+    def _moments(self, into: Ints, customers: Ints, time: Ints, *, after_first: bool) -> bool:
+        if not len(customers) or not self.n:
+            return False
+        rows = self.find(customers)
+        known = rows >= 0
+        rows, time = rows[known], time[known]
+        first = self["first_ms"][rows]
+        known = (first >= 0) & (time > first) if after_first else first >= 0
+        np.maximum.at(into, rows[known], time[known])
+        return bool(known.any())
+
+    # --- what they say ---
+
+    def weigh(self, strands: Sequence[Strand]) -> None:
+        """Work out every customer's probability: the highest over their evidence."""
+        likely = self["likely"]
+        likely[:] = 0
+        rows, time, of = self._evidence()
+        for i, strand in enumerate(strands):
+            mine = of == i
+            if mine.any():
+                p = probability(strand.points.within(strand.onset_ms, strand.ended_ms), time[mine])
+                np.maximum.at(likely, rows[mine], np.rint(p * 10_000).astype(likely.dtype))
+
+    def _evidence(self) -> Ints:
+        if len(self.evidence) > 1:
+            self.evidence = [np.concatenate(self.evidence, axis=1)]
+        return self.evidence[0]
+
+    def hit_by(self, strand: int) -> Ints:
+        """Return the customers whom a strand hit, each once."""
+        rows, _, of = self._evidence()
+        customers: Ints = self["customer"][np.unique(rows[of == strand])]
+        return customers
+
+    @property
+    def active(self) -> Bools:
+        """bool[rows]: listed, and not withdrawn."""
+        result: Bools = self["tries"] > 0
+        return result
+
+    def last(self, moment: str) -> Ints:
+        """int64[rows]: the latest `failed` or `bad` over the signals, NEVER where there was none."""
+        out = np.full(self.n, NEVER, np.int64)
+        for track in self.tracks.values():
+            np.maximum(out, getattr(track, moment)[: self.n], out=out)
+        return out
+
+    def success(self) -> Ints:
+        """int64[rows]: the latest success after a failure, in a signal of which the customer is listed."""
+        out = np.full(self.n, NEVER, np.int64)
+        for track in self.tracks.values():
+            failed, back = track.failed[: self.n], track.back[: self.n]
+            np.maximum(out, np.where(failed == NEVER, NEVER, back), out=out)
+        return out
+
+    def through(self, failures: str = "failed") -> Bools:
+        """bool[rows]: got through in every signal in which they failed, after the last failure there.
+
+        `failures` says which: those inside the case (`failed`) or anywhere in its signals (`bad`).
+        """
+        out = self.active.copy()
+        for track in self.tracks.values():
+            failed, back = getattr(track, failures)[: self.n], track.back[: self.n]
+            out &= (failed == NEVER) | (back > failed)
+        return out
+
+    def contact_moments(self) -> tuple[Ints, Ints]:
+        """Each row's first and last contact since the onset, int64[rows] each."""
+        first, last = np.full(self.n, NEVER, np.int64), np.full(self.n, NEVER, np.int64)
+        if self.contacts and self.n:
+            who = np.fromiter(self.contacts, np.int64, len(self.contacts))
+            when = np.array(list(self.contacts.values()), np.int64)
+            rows = self.find(who)
+            first[rows[rows >= 0]], last[rows[rows >= 0]] = when[rows >= 0].T
+        return first, last
+
+    def visible(self) -> Ints:
+        """int64[rows, 8]: what each row shows; a withdrawn one what it last showed."""
+        active, through = self.active, self.through()
+        out = self["shown"].copy()
+        out[:, _WITHDRAWN] = ~active
+        state = np.where(through, _RECOVERED, np.where(self["tries"] > 1, _FAILING, _HIT))
+        facts = (self["first_ms"], self.last("failed"), self["tries"], self.success(), self.contact_moments()[0])
+        for i, values in enumerate((*facts, self["likely"], state)):
+            out[:, i] = np.where(active, values, out[:, i])
+        return out
+
+    def changed(self, tenant: str, case: str) -> list[LedgerRow]:
+        """Rows that show something else than when they were last given out; they are given out now."""
+        now = self.visible()
+        before = self["shown"]
+        rows = np.flatnonzero((now != before).any(axis=1) & (now[:, _TRIES] > 0))
+        self["shown"][rows] = now[rows]
+        customers = self["customer"][rows].tolist()
+        return [_row(tenant, case, c, values) for c, values in zip(customers, now[rows].tolist(), strict=True)]
+
+    def affected(self) -> Affected:
+        """Count the rows."""
+        active, through = self.active, self.through()
+        confirmed = int((active & self.confirmed).sum())
+        return Affected(
+            confirmed=confirmed,
+            likely=int(active.sum()) - confirmed,
+            still_failing=int((active & ~through & (self["tries"] > 1)).sum()),
+            recovered=int(through.sum()),
+        )
+
+    @property
+    def confirmed(self) -> Bools:
+        result: Bools = self["likely"] >= CONFIRMED * 10_000
+        return result
+
+    @property
+    def probabilities(self) -> Floats:
+        result: Floats = self["likely"] / 10_000
+        return result
+
+    def recovery(self, end_ms: int) -> tuple[int, int, int]:
+        """Count who got through, those of them since `end_ms`, and who failed since then without getting through."""
+        through = self.through("bad")
+        failing = self.active & ~through & (self.last("bad") >= end_ms)
+        return int(through.sum()), int((through & (self.success() >= end_ms)).sum()), int(failing.sum())
+
+    # --- leaving ---
+
+    def adopt(self, other: "Ledger", strands: int, episode: int) -> None:
+        """Take over another case's customers and what they were told; a rebuild must follow.
+
+        `strands` is how many this case had before the other's were appended.
+        """
+        rows = self.admit(other["customer"])
+        unseen = self["shown"][rows, _TRIES] == 0
+        self["shown"][rows[unseen]] = other["shown"][unseen]
+        self["shown"][rows[unseen], _WITHDRAWN] = NEVER  # so that they are given out, whatever becomes of them
+        self["strand"][rows[unseen]] = other["strand"][unseen] + strands
+        self["cause"][rows[unseen]] = other["cause"][unseen]
+        told = other["told"] > 0
+        self["told"][rows] = np.maximum(self["told"][rows], other["told"])
+        self["told_episode"][rows[told]] = episode
+        self["ever"][rows] |= other["ever"]
+        self["owed"][rows] |= other["owed"]
+
+    def empty(self) -> None:
+        """Withdraw every row."""
+        self._blank(np.arange(self.n))
+        self.evidence = [np.zeros((3, 0), np.int64)]
+
+    def trim(self) -> None:
+        """Give back the room that no row uses."""
+        self._evidence()
+        self.columns = {name: array[: self.n].copy() for name, array in self.columns.items()}
+        for track in self.tracks.values():
+            track.counted, track.failed = track.counted[: self.n].copy(), track.failed[: self.n].copy()
+            track.bad, track.back = track.bad[: self.n].copy(), track.back[: self.n].copy()
+
+
+def _row(tenant: str, case: str, customer: int, values: list[int]) -> LedgerRow:
+    return LedgerRow(
+        tenant=tenant,
+        case=case,
+        customer=customer,
+        grade=Grade.CONFIRMED if values[_LIKELY] >= CONFIRMED * 10_000 else Grade.LIKELY,
+        state=STATES[values[_STATE]],
+        probability=values[_LIKELY] / 10_000,
+        first_failure_ms=values[_FIRST],
+        last_failure_ms=values[_LAST],
+        tries=values[_TRIES],
+        last_success_ms=None if values[_SUCCESS] == NEVER else values[_SUCCESS],
+        contact_ms=None if values[_CONTACT] == NEVER else values[_CONTACT],
+        withdrawn=bool(values[_WITHDRAWN]),
+    )

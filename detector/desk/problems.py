@@ -1,0 +1,250 @@
+"""Which anomalies belong together: the difference between one case and five.
+
+An anomaly joins an unfinished case when the two overlap in time and either their causes say the same or the same
+customers were hit, more often than chance would have it:
+
+- *time*: the spans [onset, end or now] overlap, within ten minutes;
+- *cause*: one `where` is part of the other over the dimensions that both signals know, or they share a value of a
+  dimension. "Everyone" shares nothing with anybody;
+- *customers*: the overlap is beyond chance (hypergeometric, p < 1e-6) and at least a quarter of the smaller group.
+  The size matters because people who do more fail more often in everything: with thousands of customers the test
+  alone would join two problems that have nothing to do with each other.
+
+Silence hits nobody by name: it joins by nested causes only. A shadow anomaly never joins a live case, nor the
+reverse: nobody is told of what is in the shadow.
+"""
+
+import math
+from collections.abc import Iterable
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+from scipy.special import gammaln, logsumexp
+
+from detector.config import MINUTE_MS
+from detector.desk.probability import Points
+from detector.events import Floats, Ints
+from detector.signals import ALL_OTHERS, Signal
+from detector.watch.anomaly import Anomaly, Cause, Phase
+
+TOLERANCE_MS = 10 * MINUTE_MS
+BEYOND_CHANCE = 1e-6
+OVERLAP_SHARE = 0.25
+
+
+class Strand(msgspec.Struct, kw_only=True):
+    """One anomaly as the Desk follows it: the strands of a case are its anomalies."""
+
+    id: str
+    signal: str
+    dimensions: tuple[str, ...]
+    """The signal's when the strand began: what its causes and the records' cells mean."""
+    names_people: bool
+    phase: Phase
+    causes: tuple[Cause, ...]
+    onset_ms: int
+    detected_ms: int
+    ended_ms: int | None
+    observed: int
+    expected: float
+    trials: int
+    score: float
+    """The highest so far."""
+    seen_ms: int
+    """Window of Watch's last word on it."""
+    said_ms: int
+    """When its phase last changed."""
+    lost: bool = False
+    """Watch let go of it without a word: its signal was removed or changed."""
+    points: Points
+
+    @property
+    def over(self) -> bool:
+        return self.phase is Phase.ENDED
+
+    def take(self, anomaly: Anomaly) -> bool:
+        """Take Watch's next word; True where span or causes changed, so that others are affected."""
+        before = (self.onset_ms, self.ended_ms, [c.where for c in self.causes])
+        if anomaly.phase is not self.phase:
+            self.said_ms = anomaly.at_ms
+        self.phase, self.causes, self.lost = anomaly.phase, anomaly.causes, False
+        self.onset_ms, self.detected_ms, self.ended_ms = anomaly.onset_ms, anomaly.detected_ms, anomaly.ended_ms
+        self.observed, self.expected, self.trials = anomaly.observed, anomaly.expected, anomaly.trials
+        self.score, self.seen_ms = max(self.score, anomaly.score), anomaly.window_ms
+        self._add_points(anomaly)
+        return before != (self.onset_ms, self.ended_ms, [c.where for c in self.causes])
+
+    def _add_points(self, anomaly: Anomaly) -> None:
+        if not anomaly.points and not anomaly.rewrite:
+            return
+        new = sorted(anomaly.points, key=lambda p: p.window_ms)
+        kept = 0
+        if not anomaly.rewrite:
+            kept = int(np.searchsorted(self.points.window_ms, new[0].window_ms))
+        self.points = Points(
+            np.concatenate((self.points.window_ms[:kept], np.array([p.window_ms for p in new], np.int64))),
+            np.concatenate((self.points.observed[:kept], np.array([p.observed for p in new], np.int64))),
+            np.concatenate((self.points.expected[:kept], np.array([p.expected for p in new], np.float64))),
+        )
+
+    def cause_of(self, cell: tuple[str, ...]) -> int:
+        """Index of the first cause that holds the cell, -1 where none does."""
+        if len(cell) != len(self.dimensions):
+            return -1
+        values = dict(zip(self.dimensions, cell, strict=True))
+        for i, cause in enumerate(self.causes):
+            if all(values.get(d) == v for d, v in cause.where.items()):
+                return i
+        return -1
+
+
+def strand_of(anomaly: Anomaly, signal: Signal) -> Strand:
+    """Begin to follow an anomaly."""
+    strand = Strand(
+        id=anomaly.id,
+        signal=anomaly.signal,
+        dimensions=signal.dimensions,
+        names_people=signal.names_people,
+        phase=anomaly.phase,
+        causes=anomaly.causes,
+        onset_ms=anomaly.onset_ms,
+        detected_ms=anomaly.detected_ms,
+        ended_ms=anomaly.ended_ms,
+        observed=anomaly.observed,
+        expected=anomaly.expected,
+        trials=anomaly.trials,
+        score=anomaly.score,
+        seen_ms=anomaly.window_ms,
+        said_ms=anomaly.at_ms,
+        points=Points(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)),
+    )
+    strand.take(anomaly)
+    return strand
+
+
+class Bond(StrEnum):
+    """Why an anomaly belongs to a case."""
+
+    CAUSE = "cause"
+    CUSTOMERS = "customers"
+
+
+def overlap_in_time(a: Strand, b: Strand, now_ms: int) -> bool:
+    a_end = now_ms if a.ended_ms is None else a.ended_ms
+    b_end = now_ms if b.ended_ms is None else b.ended_ms
+    return a.onset_ms - TOLERANCE_MS <= b_end and b.onset_ms - TOLERANCE_MS <= a_end
+
+
+def _known_to_both(cause: Cause, a: Strand, b: Strand) -> dict[str, str]:
+    """Return the part of a cause that means the same in both signals: two signals' "others" are not the same."""
+    same = a.signal == b.signal
+    return {
+        d: v
+        for d, v in cause.where.items()
+        if d in a.dimensions and d in b.dimensions and (same or v not in (ALL_OTHERS, ""))
+    }
+
+
+def nested(a: Strand, b: Strand) -> bool:
+    """Whether a cause of one is part of a cause of the other, over the dimensions both know; neither is "everyone"."""
+    for x in a.causes:
+        for y in b.causes:
+            left, right = _known_to_both(x, a, b).items(), _known_to_both(y, a, b).items()
+            if left and right and (left <= right or right <= left):
+                return True
+    return False
+
+
+def share_a_value(a: Strand, b: Strand) -> bool:
+    """Whether causes of both name the same value of the same dimension."""
+    left = {item for c in a.causes for item in _known_to_both(c, a, b).items()}
+    return any(item in left for c in b.causes for item in _known_to_both(c, a, b).items())
+
+
+def _log_choose(n: float, k: Floats) -> Floats:
+    """Natural log of C(n, k), 0 <= k <= n."""
+    result: Floats = gammaln(n + 1.0) - gammaln(k + 1.0) - gammaln(n - k + 1.0)
+    return result
+
+
+def tail_log_p(universe: int, first: int, second: int, both: int) -> float:
+    """Natural log of the chance that two groups drawn from a universe share `both` or more.
+
+    Parameters
+    ----------
+    universe, first, second, both : int
+        Sizes: of all, of the two groups, of their overlap.
+
+    References
+    ----------
+    Hypergeometric survival function, summed in log space: P(X >= x) = sum of C(K, i) C(N-K, n-i) / C(N, n).
+
+    Examples
+    --------
+    >>> round(float(np.exp(tail_log_p(10, 5, 5, 5))), 6)  # 1 / C(10, 5)
+    0.003968
+    >>> tail_log_p(10, 5, 5, 0)
+    0.0
+    """
+    least = max(0, first + second - universe)
+    if both <= least:
+        return 0.0
+    i = np.arange(both, min(first, second) + 1, dtype=np.float64)
+
+    terms = (
+        _log_choose(first, i)
+        + _log_choose(universe - first, second - i)
+        - _log_choose(universe, np.array([float(second)]))
+    )
+    return min(0.0, float(logsumexp(terms)))
+
+
+def share_customers(a: Ints, b: Ints, trials: int) -> bool:
+    """Whether two groups of customers overlap beyond chance.
+
+    Parameters
+    ----------
+    a, b : int64[customers]
+        Who was hit, each once.
+    trials : int
+        The larger number of trials of the two: how many people could have been hit at the least.
+    """
+    both = len(np.intersect1d(a, b, assume_unique=True))
+    if both < OVERLAP_SHARE * min(len(a), len(b)) or not both:
+        return False
+    universe = max(trials, len(a) + len(b) - both)
+    return tail_log_p(universe, len(a), len(b), both) < math.log(BEYOND_CHANCE)
+
+
+def bond(new: Strand, hit: Ints, others: Iterable[tuple[Strand, Ints]], now_ms: int) -> Bond | None:
+    """Return why an anomaly belongs to the case of these strands, None where it does not.
+
+    Parameters
+    ----------
+    new : Strand
+    hit : int64[customers]
+        Who was hit by it so far.
+    others : iterable of (Strand, int64[customers])
+        The case's strands with the customers each of them hit.
+    now_ms : int
+    """
+    for strand, customers in others:
+        if not overlap_in_time(new, strand, now_ms):
+            continue
+        if nested(new, strand):
+            return Bond.CAUSE
+        if not (new.names_people and strand.names_people):
+            continue
+        if share_a_value(new, strand):
+            return Bond.CAUSE
+        if share_customers(hit, customers, max(new.trials, strand.trials)):
+            return Bond.CUSTOMERS
+    return None
+
+
+def same_problem(new: Strand, old: Strand) -> bool:
+    """Whether an anomaly is an earlier one come back: the same signal, and the same or a nested cause."""
+    if new.signal != old.signal:
+        return False
+    return nested(new, old) or (any(not c.where for c in new.causes) and any(not c.where for c in old.causes))

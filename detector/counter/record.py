@@ -1,6 +1,7 @@
 """What a Counter gives when a window closes: the contract between Counter, Watch and Desk.
 
-The store keeps these records for 8 weeks. All counts are integers, so records of several partitions merge exactly, in any order.
+The store keeps these records for 8 weeks. All counts are integers, so records of several partitions merge exactly, in
+any order.
 """
 
 import msgspec

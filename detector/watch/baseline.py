@@ -253,5 +253,6 @@ class ShareBaseline:
         return {**out, "families": self.families.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        state = dict(state)
         self.families.restore(state.pop("families"))
         vars(self).update(state)

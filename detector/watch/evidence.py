@@ -13,7 +13,8 @@ from scipy.special import xlogy
 from detector.events import Floats, Ints
 
 EFFECTS_UP = (1.6, 2.5, 5.0, 15.0, 100.0)
-EFFECTS_DOWN = (0.4, 0.1, 0.02)
+EFFECTS_DOWN = (0.1, 0.02)
+"""Silence: what a campaign that ends or a night that falls takes away is no silence."""
 CUSUM_CAP = 16.0
 """A CUSUM never climbs higher, so that a span ends soon after the problem and a relapse is seen anew."""
 
@@ -39,6 +40,12 @@ def deviance(observed: Floats, expected: Floats, precision: Floats) -> Floats:
     """
     ratio = (observed + precision) / (expected + precision)
     return xlogy(observed, observed / expected) - (observed + precision) * np.log(ratio)
+
+
+def wandered(expected: Floats, noise: float, *, up: bool) -> Floats:
+    """Expectation after the noise has done its (two standard deviations') worst: only what goes beyond is a cause's."""
+    shifted: Floats = expected * np.exp(2 * noise if up else -2 * noise)
+    return shifted
 
 
 def poisson_gain(observed: Floats, expected: Floats) -> Floats:

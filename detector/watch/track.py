@@ -15,7 +15,7 @@ from detector.config import MINUTE_MS
 from detector.events import Floats, Ints
 from detector.watch.anomaly import Cause, Phase, Point
 from detector.watch.causes import Cells, Found, find_causes
-from detector.watch.evidence import deviance, poisson_gain
+from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.segments import Segments
 from detector.watch.span import end, onset
 
@@ -183,7 +183,9 @@ class Track:
             here = rest & _covers(cells, segments, where)
             a, m = float(cells.observed[here].sum()), max(float(cells.expected[here].sum()), 1e-9)
             cost = sum(np.log(max(len(segments.values[segments.dimensions.index(d)]), 1)) + 1 for d in where)
-            total += float(poisson_gain(np.array([a]), np.array([m]))[0]) - cost
+            null = wandered(np.array([m]), self.noise, up=self.up)
+            if (a > null[0]) == self.up:
+                total += float(poisson_gain(np.array([a]), null)[0]) - cost
             rest &= ~here
         return total
 
@@ -196,7 +198,7 @@ class Track:
             else max(1, sum(w.window_ms < self.ended_ms for w in self.windows))
         )
         weight = n if self.share else mu
-        at = onset(k[:stop], mu[:stop], weight[:stop], up=self.up)
+        at = onset(k[:stop], wandered(mu[:stop], self.noise / 2, up=self.up), weight[:stop], up=self.up)
         moved = self.windows[at].window_ms != self.onset_ms
         self.onset_ms = self.windows[at].window_ms
         return moved

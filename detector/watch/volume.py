@@ -21,6 +21,7 @@ NOW_HALF_LIFE_MS = 5 * MINUTE_MS
 SHARE_PRIOR = 10.0
 """Events that the prior of a cell's share is worth, spread evenly over the cells."""
 SEASON_PRIOR = 200.0
+LEVELS_KEPT = 720
 
 
 class VolumeBaseline:
@@ -36,6 +37,8 @@ class VolumeBaseline:
         self._level = 0.0
         self._now = 0.0
         self._now_weight = 0.0
+        self._levels: dict[int, float] = {}
+        """The level as it was before each of the last hours' windows, for looking back."""
         self._hour_observed: Floats = np.zeros(HOURS)
         self._hour_expected: Floats = np.zeros(HOURS)
         self.cell_seen: Floats = np.zeros(0)
@@ -62,7 +65,8 @@ class VolumeBaseline:
         return float((self._hour_observed[hour] + SEASON_PRIOR * of_day) / (self._hour_expected[hour] + SEASON_PRIOR))
 
     def _whole(self, window_ms: int) -> float:
-        return self._level / max(self._weight, 1e-12) * self.season(window_ms)
+        level = self._levels.get(window_ms, self._level / max(self._weight, 1e-12))
+        return level * self.season(window_ms)
 
     def _shares(self) -> Floats:
         """float64[cells]: each cell's share of the whole, with a prior."""
@@ -72,7 +76,7 @@ class VolumeBaseline:
 
     def cell_expected(self, window_ms: int) -> Floats:
         """float64[cells]: events expected in this window."""
-        if self._up:
+        if self._up or window_ms in self._levels:
             return np.maximum(self._whole(window_ms) * self._shares(), 1e-9)
         own = self._cell_level / max(self._weight, 1e-12) * self.season(window_ms)
         return np.maximum(np.minimum(own, self._whole(window_ms) * self._shares() * 1.5), 1e-9)
@@ -96,7 +100,10 @@ class VolumeBaseline:
         *,
         whole_held: bool,
     ) -> None:
-        """Take a window: `observed` of the cells in `rows`; `held` cells (bool[cells]) and a held whole learn nothing."""
+        """Take a window of the cells in `rows`; `held` cells (bool[cells]) and a held whole learn nothing."""
+        self._levels[window_ms] = self._level / max(self._weight, 1e-12)
+        if len(self._levels) > LEVELS_KEPT:
+            del self._levels[min(self._levels)]
         season = self.season(window_ms)
         dense = np.zeros(len(self.cell_seen))
         dense[rows] = observed
@@ -122,8 +129,11 @@ class VolumeBaseline:
 
     def state(self) -> dict[str, Any]:
         constant = ("_segments", "_up", "_fade", "_share_fade", "_season_fade", "_now_fade", "_floor", "families")
-        return {**{k: v for k, v in vars(self).items() if k not in constant}, "families": self.families.state()}
+        kept = {k: v for k, v in vars(self).items() if k not in constant}
+        return {**kept, "_levels": list(self._levels.items()), "families": self.families.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
+        state = dict(state)
         self.families.restore(state.pop("families"))
+        self._levels = {window: level for window, level in state.pop("_levels")}
         vars(self).update(state)

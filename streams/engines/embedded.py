@@ -8,19 +8,21 @@ Promises
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import msgspec
 
 from detector.config import Config
+from detector.decode import KEPT_BYTES
 from detector.desk.records import Command, Configured, Delivered
 from detector.errors import TocsinError, UsageError
 from detector.events import Batch, Invalid
 from detector.pack import pack, unpack
 from detector.pipeline import Effects, Pipeline
+from streams.clock import Clock
 from streams.engines.lock import RunnerActiveError, only_runner
+from streams.intake.files import Block, RecordDecoder
 from streams.store import Advance, Commit, Snapshot, Store
 from streams.store.directory import CustomerDirectory
 from streams.store.history import StoreHistory
@@ -40,36 +42,17 @@ class TooManyInvalidError(TocsinError):
     """Nearly nothing of the input is an event: the wrong file, or the wrong format."""
 
 
-class Decoding(Protocol):
-    """What the runner needs of a decoder."""
+class FilePlace(msgspec.Struct, frozen=True):
+    """What is stored with a file's offset: by what it is known, and the decoder's state there."""
 
-    @property
-    def state(self) -> bytes:
-        """What a restart needs to go on exactly."""
-        ...
-
-    def restore(self, state: bytes) -> None:
-        """Go on from a kept state."""
-        ...
-
-    def decode(self, lines: bytes, position: int, ingest_ms: int = -1) -> Batch:
-        """Return the events of whole lines."""
-        ...
-
-
-class Monotonic(Protocol):
-    """A clock that only ever goes forward, in seconds."""
-
-    def monotonic(self) -> float:
-        """Return now."""
-        ...
+    identity: bytes
+    decoder: bytes
 
 
 class Kept(msgspec.Struct, frozen=True):
     """What a snapshot holds: the pipeline's state, and what stands before it."""
 
     pipeline: bytes
-    decoder: bytes = b""
     partitions: int = 1
     live: bool = False
     """A source has been read within five minutes of its ingest time: its silence counts."""
@@ -112,8 +95,8 @@ class Runner:
         self,
         store: Store,
         config: Config,
-        decoder: Decoding,
-        clock: Monotonic,
+        decoder: RecordDecoder | None,
+        clock: Clock,
         *,
         partitions: int = 1,
         learn_only: bool = False,
@@ -133,16 +116,16 @@ class Runner:
         self._pending = _Pending()
         self._dirty = False
         """Something has happened since the last commit."""
-        self._positions: dict[str, int] = {}
+        self._places: dict[str, tuple[int, bytes]] = {}
         self._recent: deque[tuple[int, int]] = deque()
         self._recent_records = self._recent_invalid = 0
         self._resume()
-        self._committed_s = clock.monotonic()
+        self._committed_s = clock.monotonic_s()
 
     def _resume(self) -> None:
         """Take up the state of the last commit."""
         self.store.join()
-        self._positions = {source: position.next for source, position in self.store.positions().items()}
+        self._places = {s: (position.next, position.detail) for s, position in self.store.positions().items()}
         snapshot = self.store.snapshot()
         if snapshot is None:
             return
@@ -154,43 +137,33 @@ class Runner:
             )
             raise UsageError(message)
         self.pipeline.restore(kept.pipeline)
-        self._decoder.restore(kept.decoder)
         self.ended, self.live = snapshot.ended, kept.live
 
-    def position(self, source: str) -> int:
-        """Return how far a source was read, with what is not committed yet."""
-        return self._positions.get(source, 0)
+    def places(self) -> dict[str, tuple[int, bytes]]:
+        """Return how far each source was read and what was noted there, with what is not committed yet."""
+        return dict(self._places)
 
     # --- in -------------------------------------------------------------------------------------------------------
 
-    def feed(
-        self,
-        source: str,
-        lines: bytes,
-        position: int,
-        next_position: int,
-        *,
-        ingest_ms: int = -1,
-        refused: Iterable[Invalid] = (),
-        detail: bytes = b"",
-    ) -> Effects:
-        """Take whole lines of a source, and the records that its reader refused among them.
+    def feed(self, block: Block, *, ingest_ms: int = -1) -> Effects:
+        """Take a block of a source.
 
         Raises
         ------
         TooManyInvalidError
             Nearly all of the last thousand records are no events; what came before is committed.
         """
-        batch = self._decoder.decode(lines, position, ingest_ms)
-        batch.invalid.extend(refused)
+        assert self._decoder is not None, "a runner for commands reads nothing"
+        batch = block.batch(self._decoder, ingest_ms)
         effects = self.pipeline.feed(batch)
-        effects.invalid = [self._with_bytes(record, lines, position) for record in effects.invalid]
+        effects.invalid = [_with_bytes(record, block) for record in effects.invalid]
         self.ended = False
-        self._take(effects, source)
-        self.advance(source, next_position, detail)
+        self._take(effects, block.source)
+        place = FilePlace(block.identity.encode(), self._decoder.state)
+        self.advance(block.source, block.next_position, pack(place))
         if self._watch is not None:
-            self._watch(Step(source, next_position, effects))
-        self._judge(source, batch)
+            self._watch(Step(block.source, block.next_position, effects))
+        self._judge(block.source, batch)
         return effects
 
     def tick(self, now_ms: int) -> Effects:
@@ -202,9 +175,10 @@ class Runner:
     def advance(self, source: str, next_position: int, detail: bytes = b"") -> None:
         """Note how far a source was read; it is committed with all that came before."""
         old = self._pending.advances.get(source)
-        first = self._positions.get(source) if old is None else old.old
+        committed = self._places.get(source)
+        first = old.old if old is not None else None if committed is None else committed[0]
         self._pending.advances[source] = Advance(source, first, next_position, detail)
-        self._positions[source] = next_position
+        self._places[source] = (next_position, detail)
         self._dirty = True
 
     def end(self) -> None:
@@ -222,16 +196,6 @@ class Runner:
         self._pending.effects.extend(effects)
         self.warnings += effects.warnings
         self._dirty = True
-
-    @staticmethod
-    def _with_bytes(record: Invalid, lines: bytes, position: int) -> Invalid:
-        """Return a record that the pipeline refused with its bytes, where they are in this block."""
-        start = record.position - position
-        if record.size or not 0 <= start < len(lines):
-            return record
-        end = lines.find(b"\n", start)
-        found = lines[start : end if end >= 0 else len(lines)]
-        return msgspec.structs.replace(record, size=len(found), data=found[:4_096])
 
     def _judge(self, source: str, batch: Batch) -> None:
         """Stop where nearly nothing is an event any more."""
@@ -257,7 +221,7 @@ class Runner:
 
     def commit_when_due(self) -> None:
         """Commit if some time has passed or much is waiting."""
-        due = self._clock.monotonic() - self._committed_s >= self._commit_s
+        due = self._clock.monotonic_s() - self._committed_s >= self._commit_s
         if due or self._pending.rows >= COMMIT_ROWS:
             self.commit()
 
@@ -276,7 +240,7 @@ class Runner:
         if not self._dirty:
             return
         pending = self._pending
-        kept = Kept(self.pipeline.snapshot(), self._decoder.state, self.partitions, self.live)
+        kept = Kept(self.pipeline.snapshot(), self.partitions, self.live)
         in_force = None
         for record in pending.effects.log:
             if isinstance(record.payload, Configured):
@@ -291,7 +255,7 @@ class Runner:
         self.store.commit(pending.effects, also)
         self.pipeline.committed()
         self._pending, self._dirty = _Pending(), False
-        self._committed_s = self._clock.monotonic()
+        self._committed_s = self._clock.monotonic_s()
 
     def _apply(self, letter: Waiting, now_ms: int | None = None) -> None:
         """Apply one command from the inbox; what is wrong with it is its answer."""
@@ -316,21 +280,17 @@ class Runner:
         self.commit()
 
 
-class _NoDecoder:
-    """Stands where nothing is decoded: keeps the decoder's state as it is."""
-
-    def __init__(self) -> None:
-        self.state = b""
-
-    def restore(self, state: bytes) -> None:
-        self.state = state
-
-    def decode(self, lines: bytes, position: int, ingest_ms: int = -1) -> Batch:
-        message = "nothing to decode with"
-        raise NotImplementedError(message)
+def _with_bytes(record: Invalid, block: Block) -> Invalid:
+    """Return a record that the pipeline refused with its bytes, where they are in this block."""
+    start = record.position - block.position
+    if record.size or not 0 <= start < len(block.data):
+        return record
+    end = block.data.find(b"\n", start)
+    found = block.data[start : end if end >= 0 else len(block.data)]
+    return msgspec.structs.replace(record, size=len(found), data=found[:KEPT_BYTES])
 
 
-def apply_command(store: Store, wish: Command, clock: Monotonic) -> bool:
+def apply_command(store: Store, wish: Command, clock: Clock) -> bool:
     """Apply a person's command; returns False where it was left to the runner that is at work.
 
     Raises
@@ -346,7 +306,7 @@ def apply_command(store: Store, wish: Command, clock: Monotonic) -> bool:
                 raise UsageError(message)
             config = msgspec.json.decode(in_force[-1].body, type=Config)
             partitions = unpack(snapshot.data, Kept).partitions
-            Runner(store, config, _NoDecoder(), clock, partitions=partitions).command(wish)
+            Runner(store, config, None, clock, partitions=partitions).command(wish)
             return True
     except RunnerActiveError:
         store.post(pack(wish))

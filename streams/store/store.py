@@ -76,6 +76,10 @@ class Store:
         with self.reading() as connection:
             return _meta(connection, key)
 
+    def set_meta(self, key: str, value: bytes) -> None:
+        with self.transaction() as connection:
+            connection.execute(rows.upsert(t.meta), {"key": key, "value": value})
+
     @property
     def customer_key(self) -> bytes:
         """The secret under which customers' ids are hashed."""

@@ -1,0 +1,168 @@
+"""Sets a run up: opens the store, holds its lock, takes the customers in, makes decoder and runner; then reads files.
+
+A run stops between two blocks when it is asked to (SIGINT, SIGTERM), with everything committed.
+"""
+
+import hashlib
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import msgspec
+
+from detector.config import Config
+from detector.customers import CustomerKeys
+from detector.pack import unpack
+from streams.clock import Clock
+from streams.engines.embedded import COMMIT_S, FilePlace, Runner, Step
+from streams.engines.lock import only_runner
+from streams.intake.files import BLOCK_BYTES, Identity, RecordDecoder, Source
+from streams.store import Store, open_store
+from streams.store.customers_csv import BadRow
+from streams.store.directory import CustomerDirectory
+
+DecoderMaker = Callable[[CustomerKeys], RecordDecoder]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to run, as the settings and the command line say."""
+
+    config: Config
+    decoder: DecoderMaker
+    customers: Path | None = None
+    customer_key: bytes | None = None
+    partitions: int = 1
+    learn_only: bool = False
+    commit_s: float = COMMIT_S
+    block_bytes: int = BLOCK_BYTES
+
+
+@dataclass
+class Stop:
+    """Whether the run was asked to stop, and by which signal."""
+
+    signal: int | None = None
+
+
+@dataclass
+class Session:
+    """A run that is set up."""
+
+    store: Store
+    runner: Runner
+    decoder: RecordDecoder
+    run: Run
+    stop: Stop
+    bad_customers: list[BadRow] = field(default_factory=list)
+
+    def read(self, paths: Sequence[str]) -> None:
+        """Read files in this order from where they were left; at their end every window closes.
+
+        Asked to stop, it commits what it has and closes nothing.
+        """
+        for path in paths:
+            self._read(path)
+            if self.stop.signal is not None:
+                self.runner.commit()
+                return
+        self.runner.end()
+
+    def _read(self, path: str) -> None:
+        places = self._places()
+        source = Source(
+            path,
+            {key: (Identity.parse(place.identity), position) for key, (place, position) in places.items()},
+            block_bytes=self.run.block_bytes,
+            max_record_bytes=self.run.config.input.max_record_bytes,
+        )
+        with source:
+            if source.key in places:
+                self.decoder.restore(places[source.key][0].decoder)
+            for block in source.blocks():
+                self.runner.feed(block)
+                self.runner.commit_when_due()
+                if self.stop.signal is not None:
+                    return
+
+    def _places(self) -> dict[str, tuple[FilePlace, int]]:
+        """Return the files read so far, those of this run too."""
+        found = self.runner.places().items()
+        return {source: (unpack(detail, FilePlace), position) for source, (position, detail) in found if detail}
+
+
+@contextmanager
+def session(
+    db: str | Path, run: Run, clock: Clock, *, mode: str, watch: Callable[[Step], None] | None = None
+) -> Iterator[Session]:
+    """Set a run up on a store, alone on it until the end.
+
+    Raises
+    ------
+    UsageError
+        The store is of the other mode, or was made otherwise than the settings say.
+    RunnerActiveError
+        Another process runs on it.
+    """
+    config = run.config
+    with open_store(db, tenant=config.tenant, create=True, customer_key=run.customer_key) as store:
+        with only_runner(store.path), stopping() as stop:
+            if not run.learn_only:
+                store.claim_mode(mode)
+            directory = CustomerDirectory(store, config.policy.channels)
+            bad = _import_customers(store, directory, run.customers)
+            decoder = run.decoder(CustomerKeys(store.customer_key, directory.aliases()))
+            runner = Runner(
+                store,
+                config,
+                decoder,
+                clock,
+                partitions=run.partitions,
+                learn_only=run.learn_only,
+                commit_s=run.commit_s,
+                watch=watch,
+            )
+            yield Session(store, runner, decoder, run, stop, bad)
+
+
+def _import_customers(store: Store, directory: CustomerDirectory, file: Path | None) -> list[BadRow]:
+    """Take the settings' customers in where the file has changed since."""
+    if file is None:
+        return []
+    name = f"customers:{store.tenant}"
+    digest = hashlib.sha256(file.read_bytes()).digest()
+    if store.meta(name) == digest:
+        return []
+    bad = directory.import_file(file).bad
+    store.set_meta(name, digest)
+    return bad
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """Turn SIGINT and SIGTERM into a wish to stop; a second SIGINT interrupts at once."""
+    stop = Stop()
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        if stop.signal is not None and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.signal = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Remembered(msgspec.Struct, frozen=True):
+    """How a store's input is read, so that its dead letters can be read again."""
+
+    format: str
+    formats: dict[str, object] = {}
+    year: int | None = None
+    partitions: int = 1

@@ -82,6 +82,10 @@ def main(args: Sequence[str] | None = None) -> int:
         # The reader has seen enough; the interpreter's own flush at exit must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except SystemExit as ended:
+        if isinstance(sys.stdout, click.utils.PacifyFlushWrapper):  # how click ends when the reader has seen enough
+            return DONE
+        return ended.code if isinstance(ended.code, int) else NO
     except click.ClickException as error:
         error.show()
         return error.exit_code

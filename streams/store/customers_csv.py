@@ -24,6 +24,10 @@ _SEPARATORS = re.compile(r"[;,|\s]+")
 _CHANNEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
 
+_PLAIN_EMAIL = re.compile(r"[a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,2}@([a-z0-9.-]{1,100})")
+_PLAIN_PHONE = re.compile(r"\+628[1-9]\d{7,10}", re.ASCII)
+"""What stands in its normal form already: most of a large file, passed at a hundredth of the cost."""
+
 
 @dataclass(frozen=True)
 class CustomerRow:
@@ -141,6 +145,13 @@ def normal_email(text: str) -> str | None:
     """Return the address in its normal form, "" for none, None where it is no address."""
     if not text:
         return ""
+    plain = _PLAIN_EMAIL.fullmatch(text)
+    if plain and _plain_domain(plain[1]):
+        return text
+    return _validated(text)
+
+
+def _validated(text: str) -> str | None:
     from email_validator import EmailNotValidError, validate_email
 
     try:
@@ -149,9 +160,17 @@ def normal_email(text: str) -> str | None:
         return None
 
 
+@lru_cache(maxsize=65_536)
+def _plain_domain(domain: str) -> bool:
+    """Whether addresses of this domain are normal as they stand: asked once per domain."""
+    return _validated(f"a@{domain}") == f"a@{domain}"
+
+
 def normal_phone(text: str) -> str | None:
     """Return the number in E.164, "" for none, None where it is no number."""
-    return phone_e164(text) if text else ""
+    if not text or _PLAIN_PHONE.fullmatch(text):
+        return text
+    return phone_e164(text)
 
 
 def _consent(text: str) -> tuple[str, ...] | None:

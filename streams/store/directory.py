@@ -190,7 +190,7 @@ class CustomerDirectory:
         shared, taken = list[BadRow](), dict[int, int]()
         for key, row in keyed:
             for text in dict.fromkeys(filter(None, (row.phone, row.email, *row.aliases))):
-                for form in alias_forms(text):
+                for form in (text,) if text == row.phone else alias_forms(text):
                     alias = customer_key(self._secret, form)
                     owner = owners.get(alias, key)
                     if alias == key:

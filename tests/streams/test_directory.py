@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.customers import CustomerKeys, customer_key
+from detector.customers import CustomerKeys, customer_key, phone_e164
 from detector.errors import UsageError
 from detector.pipeline import Effects
 from streams.store import Store, open_store
-from streams.store.customers_csv import BadRow, read_customers
+from streams.store.customers_csv import BadRow, normal_email, normal_phone, read_customers
 from streams.store.directory import CustomerDirectory
 
 HEADER = "id,name,language,time_zone,email,phone,consent,login\n"
@@ -151,3 +151,23 @@ def test_who_opted_out_is_known_but_reached_nowhere(store: Store, tmp_path: Path
     directory, who = CustomerDirectory(store), key(store, "C-1")
     directory.opt_out(who)
     assert directory.reach(np.array([who], np.int64))[who].channels == frozenset()
+
+
+@pytest.mark.parametrize(
+    "text", ["+6281234567890", "+628123456789", "+6289912345678", "+62 812-3456-7890", "0812345678"]
+)
+def test_a_phone_is_normal_in_one_form_only(text: str) -> None:
+    assert normal_phone(text) == phone_e164(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["a@example.com", "a.b@example.id", "a@b.test", "a..b@example.com", "a@-x.com", "a@com"]
+)
+def test_a_plain_address_is_judged_like_any_other(text: str) -> None:
+    from email_validator import EmailNotValidError, validate_email
+
+    try:
+        expected: str | None = validate_email(text, check_deliverability=False).normalized
+    except EmailNotValidError:
+        expected = None
+    assert normal_email(text) == expected

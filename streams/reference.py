@@ -14,6 +14,7 @@ from detector.config import Budget, QuietHours
 from detector.fields import duration_text
 from detector.signals import Condition
 from streams.sections import Document, Duration
+from streams.settings import SIGNALS, defaults_directory
 
 _MADE = "<!-- Written by `make docs`; do not edit. -->"
 
@@ -63,7 +64,7 @@ def pages() -> dict[str, str]:
 
 def _signals_page() -> str:
     rows = [(f"`{f.name}`", f.kind, f.default, f.meaning) for f in signals.FIELDS]
-    example = _example((Path(__file__).parent.parent / "deploy" / "config" / "signals.yml").read_text("utf-8"))
+    example = _example((defaults_directory() / SIGNALS).read_text("utf-8"))
     return f"{_MADE}\n\n{_SIGNALS.format(table=_table(rows), example=example)}"
 
 

@@ -168,6 +168,7 @@ def dismiss_command(case: str, verdict: str, by: str | None, db: str, as_json: b
 
 
 def _apply(db: str, case: str, verb: Verb, by: str | None, verdict: Verdict | None, as_json: bool) -> int:
+    from streams.clock import SystemClock
     from streams.engines.embedded import apply_command
     from streams.store import open_store
     from streams.store.documents import case_document
@@ -176,7 +177,7 @@ def _apply(db: str, case: str, verb: Verb, by: str | None, verdict: Verdict | No
     with open_store(db) as store:
         found = find_case(store, case)
         wish = Command(verb=verb, case=found.id, by=by or getpass.getuser(), verdict=verdict)
-        applied = apply_command(store, wish)
+        applied = apply_command(store, wish, SystemClock())
         found = find_case(store, found.id)
         if as_json:
             common.print_json(case_document(found))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from detector.config import Config
+from detector.config import MINUTE_MS, Config
 from detector.decode import KEPT_BYTES
 from detector.desk.records import Command, Configured, Delivered
 from detector.errors import TocsinError, UsageError
@@ -32,6 +32,8 @@ COMMIT_S = 2.0
 COMMIT_ROWS = 100_000
 """So many rows waiting are committed at once, however little time has passed."""
 
+LIVE_MS = 5 * MINUTE_MS
+
 INVALID_SHARE = 0.9
 INVALID_RECORDS = 1_000
 
@@ -49,13 +51,24 @@ class FilePlace(msgspec.Struct, frozen=True):
     decoder: bytes
 
 
+@dataclass(frozen=True)
+class Entry:
+    """A place in the live log."""
+
+    source: str
+    next: int
+
+
 class Kept(msgspec.Struct, frozen=True):
     """What a snapshot holds: the pipeline's state, and what stands before it."""
 
     pipeline: bytes
     partitions: int = 1
     live: bool = False
-    """A source has been read within five minutes of its ingest time: its silence counts."""
+    """A record was read within `LIVE_MS` of its ingest time: from then on silence counts."""
+    event_ms: int = -1
+    """The newest event time of a live source, and when it entered."""
+    entered_ms: int = -1
 
 
 @dataclass(frozen=True)
@@ -110,6 +123,7 @@ class Runner:
             config, StoreHistory(store), self.directory, partitions=partitions, learn_only=learn_only
         )
         self.live = False
+        self._event_ms = self._entered_ms = -1
         self.ended = False
         """The input's end was reached: every window is closed."""
         self.warnings: list[str] = []
@@ -138,15 +152,33 @@ class Runner:
             raise UsageError(message)
         self.pipeline.restore(kept.pipeline)
         self.ended, self.live = snapshot.ended, kept.live
+        self._event_ms, self._entered_ms = kept.event_ms, kept.entered_ms
 
-    def places(self) -> dict[str, tuple[int, bytes]]:
-        """Return how far each source was read and what was noted there, with what is not committed yet."""
-        return dict(self._places)
+    def file_places(self) -> dict[str, tuple[FilePlace, int]]:
+        """Return how far each file was read, with what is not committed yet."""
+        found = {source: (unpack(detail, FilePlace), at) for source, (at, detail) in self._places.items() if detail}
+        return {source: (place, at) for source, (place, at) in found.items() if place.identity}
+
+    def note(self, advance: Advance) -> None:
+        """Take notice of how far a file was read into the live log: that is committed already."""
+        self._places[advance.source] = (advance.new, advance.detail)
+
+    def entry(self, source: str) -> tuple[int, bytes] | None:
+        """Return how far the live log was worked off, and the decoder's state there; None before the first time."""
+        found = self._places.get(source)
+        return None if found is None else (found[0], unpack(found[1], FilePlace).decoder)
 
     # --- in -------------------------------------------------------------------------------------------------------
 
-    def feed(self, block: Block, *, ingest_ms: int = -1) -> Effects:
+    def feed(self, block: Block, *, ingest_ms: int = -1, entry: Entry | None = None) -> Effects:
         """Take a block of a source.
+
+        Parameters
+        ----------
+        ingest_ms
+            When it entered; -1 in a recording.
+        entry
+            Where it stands in the live log, whose position then advances instead of the file's.
 
         Raises
         ------
@@ -159,17 +191,42 @@ class Runner:
         effects.invalid = [_with_bytes(record, block) for record in effects.invalid]
         self.ended = False
         self._take(effects, block.source)
-        place = FilePlace(block.identity.encode(), self._decoder.state)
-        self.advance(block.source, block.next_position, pack(place))
+        if entry is None:
+            place = FilePlace(block.identity.encode(), self._decoder.state)
+            self.advance(block.source, block.next_position, pack(place))
+        else:
+            self.advance(entry.source, entry.next, pack(FilePlace(b"", self._decoder.state)))
+            self._note_live(batch, ingest_ms)
         if self._watch is not None:
             self._watch(Step(block.source, block.next_position, effects))
         self._judge(block.source, batch)
         return effects
 
-    def tick(self, now_ms: int) -> Effects:
-        """Let time pass on a live source."""
+    def _note_live(self, batch: Batch, ingest_ms: int) -> None:
+        if not len(batch.time_ms):
+            return
+        newest = int(batch.time_ms[batch.time_ms <= ingest_ms].max(initial=-1))
+        self.live = self.live or ingest_ms - newest <= LIVE_MS
+        self._event_ms, self._entered_ms = newest, ingest_ms
+
+    def event_now_ms(self, now_ms: int) -> int | None:
+        """Return what time it is for a live source: its newest event's, and what has passed since that one entered.
+
+        A source that is always some minutes behind stays so, and none of its events come late by it; where nothing
+        comes at all, time goes on. None before the first event, and where the source is not live.
+        """
+        if not self.live or self._event_ms < 0:
+            return None
+        return min(now_ms, self._event_ms + max(0, now_ms - self._entered_ms))
+
+    def tick(self, now_ms: int, entry: Entry) -> Effects:
+        """Let time pass on a live source, as a record of the live log."""
+        assert self._decoder is not None
         effects = self.pipeline.tick(now_ms)
-        self._take(effects, "")
+        self._take(effects, entry.source)
+        self.advance(entry.source, entry.next, pack(FilePlace(b"", self._decoder.state)))
+        if self._watch is not None:
+            self._watch(Step(entry.source, entry.next, effects))
         return effects
 
     def advance(self, source: str, next_position: int, detail: bytes = b"") -> None:
@@ -219,14 +276,18 @@ class Runner:
 
     # --- out ------------------------------------------------------------------------------------------------------
 
+    @property
+    def due(self) -> bool:
+        """Whether some time has passed since the last commit, or much is waiting."""
+        passed = self._clock.monotonic_s() - self._committed_s >= self._commit_s
+        return passed or self._pending.rows >= COMMIT_ROWS
+
     def commit_when_due(self) -> None:
-        """Commit if some time has passed or much is waiting."""
-        due = self._clock.monotonic_s() - self._committed_s >= self._commit_s
-        if due or self._pending.rows >= COMMIT_ROWS:
+        if self.due:
             self.commit()
 
-    def commit(self) -> None:
-        """Apply the waiting commands, then write everything since the last commit.
+    def commit(self, now_ms: int | None = None) -> None:
+        """Apply the waiting commands (at `now_ms` on a live store), then write everything since the last commit.
 
         Raises
         ------
@@ -236,11 +297,11 @@ class Runner:
         answered = {answer.id for answer in self._pending.answers}
         for letter in self.store.waiting():
             if letter.id not in answered:
-                self._apply(letter)
+                self._apply(letter, now_ms)
         if not self._dirty:
             return
         pending = self._pending
-        kept = Kept(self.pipeline.snapshot(), self.partitions, self.live)
+        kept = Kept(self.pipeline.snapshot(), self.partitions, self.live, self._event_ms, self._entered_ms)
         in_force = None
         for record in pending.effects.log:
             if isinstance(record.payload, Configured):
@@ -257,7 +318,7 @@ class Runner:
         self._pending, self._dirty = _Pending(), False
         self._committed_s = self._clock.monotonic_s()
 
-    def _apply(self, letter: Waiting, now_ms: int | None = None) -> None:
+    def _apply(self, letter: Waiting, now_ms: int | None) -> None:
         """Apply one command from the inbox; what is wrong with it is its answer."""
         try:
             effects = self.pipeline.command(_LETTER.decode(letter.data), now_ms)

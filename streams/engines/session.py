@@ -5,26 +5,46 @@ A run stops between two blocks when it is asked to (SIGINT, SIGTERM), with every
 
 import hashlib
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import msgspec
 
 from detector.config import Config
 from detector.customers import CustomerKeys
-from detector.pack import unpack
 from streams.clock import Clock
 from streams.engines.embedded import COMMIT_S, FilePlace, Runner, Step
 from streams.engines.lock import only_runner
-from streams.intake.files import BLOCK_BYTES, Identity, RecordDecoder, Source
+from streams.intake.files import BLOCK_BYTES, Identity, Known, RecordDecoder, Source
+from streams.intake.formats import OWN, decoder_for
 from streams.store import Store, open_store
 from streams.store.customers_csv import BadRow
 from streams.store.directory import CustomerDirectory
 
-DecoderMaker = Callable[[CustomerKeys], RecordDecoder]
+FORMAT = "format"
+
+
+class InputFormat(msgspec.Struct, frozen=True):
+    """How the input is read; the store remembers it, so that its dead letters can be read again."""
+
+    name: str = OWN
+    formats: dict[str, Any] = {}
+    year: int | None = None
+
+    def decoder(self, config: Config, keys: CustomerKeys, partitions: int = 1) -> RecordDecoder:
+        return decoder_for(
+            self.name,
+            config.schema,
+            keys,
+            self.formats,
+            partitions=partitions,
+            max_record_bytes=config.input.max_record_bytes,
+            year=self.year,
+        )
 
 
 @dataclass(frozen=True)
@@ -32,7 +52,7 @@ class Run:
     """What to run, as the settings and the command line say."""
 
     config: Config
-    decoder: DecoderMaker
+    format: InputFormat = InputFormat()
     customers: Path | None = None
     customer_key: bytes | None = None
     partitions: int = 1
@@ -72,10 +92,10 @@ class Session:
         self.runner.end()
 
     def _read(self, path: str) -> None:
-        places = self._places()
+        places = self.runner.file_places()
         source = Source(
             path,
-            {key: (Identity.parse(place.identity), position) for key, (place, position) in places.items()},
+            known_files(places),
             block_bytes=self.run.block_bytes,
             max_record_bytes=self.run.config.input.max_record_bytes,
         )
@@ -88,10 +108,10 @@ class Session:
                 if self.stop.signal is not None:
                     return
 
-    def _places(self) -> dict[str, tuple[FilePlace, int]]:
-        """Return the files read so far, those of this run too."""
-        found = self.runner.places().items()
-        return {source: (unpack(detail, FilePlace), position) for source, (position, detail) in found if detail}
+
+def known_files(places: Mapping[str, tuple[FilePlace, int]]) -> Known:
+    """Return the files read before as the intake knows them."""
+    return {key: (Identity.parse(place.identity), position) for key, (place, position) in places.items()}
 
 
 @contextmanager
@@ -112,9 +132,10 @@ def session(
         with only_runner(store.path), stopping() as stop:
             if not run.learn_only:
                 store.claim_mode(mode)
+            store.set_meta(f"{FORMAT}:{store.tenant}", msgspec.json.encode(run.format))
             directory = CustomerDirectory(store, config.policy.channels)
             bad = _import_customers(store, directory, run.customers)
-            decoder = run.decoder(CustomerKeys(store.customer_key, directory.aliases()))
+            decoder = run.format.decoder(config, CustomerKeys(store.customer_key, directory.aliases()), run.partitions)
             runner = Runner(
                 store,
                 config,
@@ -157,12 +178,3 @@ def stopping() -> Iterator[Stop]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-class Remembered(msgspec.Struct, frozen=True):
-    """How a store's input is read, so that its dead letters can be read again."""
-
-    format: str
-    formats: dict[str, object] = {}
-    year: int | None = None
-    partitions: int = 1

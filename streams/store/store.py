@@ -237,9 +237,17 @@ class Store:
 
     # --- the live log ---------------------------------------------------------------------------------------------
 
-    def append_intake(self, found: Sequence[IntakeRow]) -> None:
-        """Make blocks and ticks durable before anything is made of them."""
+    def append_intake(self, found: Sequence[IntakeRow], advances: Sequence[Advance] = ()) -> None:
+        """Make blocks and ticks durable before anything is made of them, with how far their files were read.
+
+        Raises
+        ------
+        FencedError
+            Another process appended, or read these files, meanwhile.
+        """
         with self.transaction() as connection:
+            for advance in advances:
+                self._fence(connection, advance)
             values = [
                 {"tenant": self.tenant, **{f: getattr(row, f) for f in IntakeRow.__dataclass_fields__}} for row in found
             ]

@@ -132,10 +132,11 @@ class Cutter:
         blocks = []
         if self._skipped:
             end = piece.find(b"\n")
+            passed = piece if end < 0 else piece[:end]
+            self._skipped += len(passed)
+            self._pending += passed[: KEPT_BYTES - len(self._pending)]
             if end < 0:
-                self._skipped += len(piece)
                 return []
-            self._skipped += end
             blocks.append(self._refuse(newline=1))
             piece = piece[end + 1 :]
         data = self._pending + piece

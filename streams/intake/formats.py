@@ -115,15 +115,12 @@ def _format(fields: Fields, name: str, document: object) -> Format:
     if name in BUILT_IN:
         fields.complain(path, f"the name {shown(name)}", f"a name other than {listed(BUILT_IN)}", "these are built in")
     given = fields.mapping(document, path, _KEYS)
+    time = _time(fields, given.get("time", "time"), f"{path}.time")
+    id = _optional_path(fields, given.get("id", "id"), f"{path}.id")
+    customer = _optional_path(fields, given.get("customer", "customer"), f"{path}.customer")
     kind, constant = _kind(fields, given.get("kind", "kind"), f"{path}.kind")
-    return Format(
-        time=_time(fields, given.get("time", "time"), f"{path}.time"),
-        id=_optional_path(fields, given.get("id", "id"), f"{path}.id"),
-        customer=_optional_path(fields, given.get("customer", "customer"), f"{path}.customer"),
-        kind=kind,
-        constant_kind=constant,
-        fields=_fields(fields, given.get("fields", {}), f"{path}.fields"),
-    )
+    mapped = _fields(fields, given.get("fields", {}), f"{path}.fields")
+    return Format(time=time, id=id, customer=customer, kind=kind, constant_kind=constant, fields=mapped)
 
 
 def _time(fields: Fields, value: object, path: str) -> TimeField:

@@ -1,0 +1,231 @@
+"""The Counter: windows, watermark, people, recoveries, bounds."""
+
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.config import DAY_MS, HOUR_MS
+from detector.counter.counter import Counter, bucket_value, buckets
+from detector.counter.record import SignalWindow, merge_signal
+from detector.signals import ALL_OTHERS, Condition, Signal
+from tests.detector.counting import (
+    MINUTE,
+    SHARE,
+    SILENCE,
+    T0,
+    VALUE,
+    Ev,
+    as_bytes,
+    batch,
+    config,
+    count,
+    counts_of,
+    plain_counts,
+)
+
+WORLD = config(SHARE, VALUE, SILENCE)
+
+
+@st.composite
+def streams(draw: st.DrawFn, disorder_ms: int = 2 * MINUTE) -> list[Ev]:
+    """A stream that moves on by up to a few minutes an event, out of order by less than the lateness."""
+    events, now = [], T0
+    for i in range(draw(st.integers(1, 60))):
+        now += draw(st.sampled_from([0, 500, 7_000, 31_000, 4 * MINUTE, 40 * MINUTE]))
+        events.append(
+            Ev(
+                at_ms=now - draw(st.sampled_from([0, 0, 0, 1, 20_000, disorder_ms - 1])),
+                customer=draw(st.sampled_from(["C-1", "C-2", "C-3", None])),
+                outcome=draw(st.sampled_from(["success", "failure"])),
+                bank=draw(st.sampled_from(["BNI", "BCA"])),
+                kind=draw(st.sampled_from(["payment", "payment", "api", "contact", "other"])),
+                id=draw(st.sampled_from([None, f"e{i}", f"e{i - 1}"])),
+                value=draw(st.sampled_from([10.0, 1500.0, float("nan")])),
+            )
+        )
+    return events
+
+
+@given(streams(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_what_comes_out_does_not_depend_on_how_the_input_is_cut(events: list[Ev], data: st.DataObject) -> None:
+    whole = as_bytes(count(events, WORLD))
+    cuts = data.draw(st.lists(st.integers(0, len(events))))
+    assert as_bytes(count(events, WORLD, cuts)) == whole
+    assert as_bytes(count(events, WORLD, range(len(events)))) == whole
+
+
+@given(streams(disorder_ms=5 * HOUR_MS), st.data())
+@settings(max_examples=50, deadline=None)
+def test_a_restart_at_any_point_changes_nothing(events: list[Ev], data: st.DataObject) -> None:
+    cuts = data.draw(st.lists(st.integers(0, len(events))))
+    assert as_bytes(count(events, WORLD, cuts, restart=True)) == as_bytes(count(events, WORLD))
+
+
+@given(streams())
+@settings(max_examples=60, deadline=None)
+def test_counts_are_those_of_the_plain_way(events: list[Ev]) -> None:
+    # Repeated ids may lie further apart than the open windows; those are late or new, which the plain way cannot know.
+    events = [replace(e, id=None) for e in events]
+    assert counts_of(count(events, WORLD).closed) == plain_counts(events, WORLD)
+
+
+@given(streams(disorder_ms=5 * HOUR_MS))
+@settings(max_examples=50, deadline=None)
+def test_every_event_is_applied_or_dropped_with_a_reason(events: list[Ev]) -> None:
+    counted = count(events, WORLD)
+    assert counted.applied + sum(counted.dropped.values()) == len(events)
+
+
+def test_the_first_failure_is_evidence_and_retries_are_attempts() -> None:
+    events = [Ev(T0 + i * 1000, outcome="failure") for i in range(8)] + [Ev(T0 + 9000, customer="C-2")]
+    assert counts_of(count(events, WORLD).closed) == {(T0, "BNI", "Jakarta"): (1, 2, 8)}
+
+
+def test_a_customer_is_evidence_again_after_half_an_hour() -> None:
+    events = [Ev(T0 + at * MINUTE, outcome="failure") for at in (0, 20, 31)]
+    assert [k for k, _, _ in counts_of(count(events, WORLD).closed).values()] == [1, 0, 1]
+
+
+def test_failures_without_a_customer_are_evidence_each() -> None:
+    events = [Ev(T0 + i, customer=None, outcome="failure") for i in range(4)]
+    assert counts_of(count(events, WORLD).closed) == {(T0, "BNI", "Jakarta"): (4, 4, 4)}
+
+
+def test_the_first_success_after_a_failure_is_a_recovery_and_the_second_is_not() -> None:
+    events = [
+        Ev(T0, outcome="failure"),
+        Ev(T0 + 5_000, customer="C-2"),
+        Ev(T0 + 10_000, bank="BCA"),
+        Ev(T0 + 20_000),
+    ]
+    (record,) = count(events, WORLD).closed
+    signal = record.signals["declines"]
+    assert signal.back_time_ms.tolist() == [T0 + 10_000]
+    assert [signal.cells[c] for c in signal.back_cell] == [("BCA", "Jakarta")]
+
+
+def test_a_recovery_is_noticed_days_later_but_not_beyond_the_horizon() -> None:
+    for days, found in ((2, 1), (4, 0)):
+        steps = [Ev(T0 + h * HOUR_MS, customer="C-9") for h in range(1, days * 24)]
+        events = [Ev(T0, outcome="failure"), *steps, Ev(T0 + days * DAY_MS)]
+        records = count(events, WORLD).closed
+        assert sum(len(r.signals["declines"].back_time_ms) for r in records) == found
+
+
+def test_a_late_event_within_the_lateness_counts_in_its_window() -> None:
+    events = [Ev(T0), Ev(T0 + 2 * MINUTE + 59_999), Ev(T0 + 1)]
+    assert counts_of(count(events, WORLD).closed)[T0, "BNI", "Jakarta"] == (0, 2, 0)
+
+
+def test_an_event_after_its_window_closed_is_counted_as_late() -> None:
+    counted = count([Ev(T0), Ev(T0 + 3 * MINUTE), Ev(T0 + 1)], WORLD)
+    assert counted.dropped == {"late": 1}
+    assert counts_of(counted.closed)[T0, "BNI", "Jakarta"] == (0, 1, 0)
+
+
+def test_duplicates_by_id_are_dropped_while_their_window_is_open() -> None:
+    counted = count([Ev(T0, id="a"), Ev(T0, id="a"), Ev(T0 + 1, id="b")], WORLD)
+    assert (counted.applied, counted.dropped) == (2, {"duplicate": 1})
+
+
+def test_one_line_dated_2036_closes_nothing() -> None:
+    far = T0 + 3650 * DAY_MS
+    quiet = [Ev(T0 + i * 1000, customer=f"C-{i}") for i in range(10)]
+    counted = count([*quiet[:5], Ev(far), *quiet[5:]], WORLD)
+    assert counted.dropped == {"far-future": 1}
+    assert [r.window_ms for r in counted.closed] == [T0]
+
+
+def test_a_file_that_begins_with_a_line_dated_2036_is_read_all_the_same() -> None:
+    counted = count([Ev(T0 + 3650 * DAY_MS), *(Ev(T0 + i, customer=f"C-{i}") for i in range(5))], WORLD)
+    assert (counted.applied, counted.dropped) == (5, {"far-future": 1})
+
+
+def test_a_true_gap_of_three_days_does_not_stall() -> None:
+    after = [Ev(T0 + 3 * DAY_MS + i * 1000, customer=f"C-{i}") for i in range(10)]
+    counted = count([Ev(T0), *after], WORLD)
+    assert counted.applied == 11
+    assert not counted.dropped
+
+
+@pytest.mark.parametrize("last_ms", [pytest.param(3 * DAY_MS, id="believed"), pytest.param(900 * DAY_MS, id="not")])
+def test_a_leap_at_the_end_of_the_input_is_believed_up_to_a_month(last_ms: int) -> None:
+    counted = count([*(Ev(T0 + i, customer=f"C-{i}") for i in range(9)), Ev(T0 + last_ms)], WORLD)
+    assert counted.applied == (10 if last_ms < 31 * DAY_MS else 9)
+
+
+def test_a_live_event_ahead_of_its_ingest_time_beyond_the_skew_is_refused() -> None:
+    events = [Ev(T0), Ev(T0 + 10 * MINUTE), Ev(T0 + 1000)]
+    counted = Counter(WORLD, 0).feed(batch(events, WORLD, ingest_ms=[T0, T0, T0 + 1000]))
+    assert counted.refused is not None
+    assert counted.refused.position.tolist() == [1]
+    assert counted.applied == 2
+
+
+def test_values_beyond_the_cap_fold_into_other_and_get_their_place_after_a_week() -> None:
+    small = config(replace_dimensions(("bank",)), max_values=3)
+    first = [Ev(T0 + i * 1000, bank=f"B{i}", customer=f"C-{i}") for i in range(5)]
+    later = [
+        Ev(T0 + d * DAY_MS + h * HOUR_MS, bank="B9", customer=f"C-{d}-{h}") for d in range(1, 10) for h in range(24)
+    ]
+    records = count([*first, *later], small).closed
+    named = [{cell[0] for cell in r.signals["declines"].cells} for r in records]
+    assert named[0] == {"B0", "B1", "B2", ALL_OTHERS}
+    assert named[1] == {ALL_OTHERS}
+    assert named[-1] == {"B9"}
+
+
+def replace_dimensions(dimensions: tuple[str, ...]) -> Signal:
+    return msgspec.structs.replace(SHARE, dimensions=dimensions)
+
+
+def test_silence_counts_every_event_and_names_nobody() -> None:
+    (record,) = count([Ev(T0, outcome="failure"), Ev(T0 + 1, customer="C-2")], WORLD).closed
+    signal = record.signals["silence"]
+    assert (signal.total.tolist(), signal.attempts.tolist(), len(signal.bad_customer)) == ([2], [0], 0)
+
+
+def test_a_value_beyond_its_limit_is_bad_and_an_absent_one_is_not_counted() -> None:
+    events = [Ev(T0 + i, customer=f"C-{i}", kind="api", value=v) for i, v in enumerate((10, 1500, 1000, float("nan")))]
+    counted = count(events, WORLD)
+    signal = counted.closed[0].signals["latency"]
+    assert (signal.people.tolist(), signal.total.tolist()) == ([1], [3])
+    assert signal.values is not None
+    assert signal.values.count.sum() == 3
+    assert counted.dropped == {"unwatched": 1}
+
+
+@given(st.lists(st.floats(1e-6, 1e9), min_size=1))
+def test_a_bucket_stands_for_its_values_within_the_stated_error(values: list[float]) -> None:
+    exact = np.array(values)
+    assert (np.abs(bucket_value(buckets(exact)) / exact - 1) <= 0.0201).all()
+
+
+@given(streams())
+@settings(max_examples=40, deadline=None)
+def test_partitions_merge_to_what_one_partition_counts(events: list[Ev]) -> None:
+    # By customer, so that people and recoveries stay in one partition; ids aside, which may repeat across customers.
+    events = [replace(e, id=None) for e in events]
+    parts = [[e for e in events if (e.customer == "C-1") == which] for which in (True, False)]
+    whole = {r.window_ms: r.signals["declines"] for r in count(events, WORLD).closed if "declines" in r.signals}
+    split: dict[int, list[SignalWindow]] = {}
+    for part in parts:
+        for r in count(part, WORLD).closed:
+            if "declines" in r.signals:
+                split.setdefault(r.window_ms, []).append(r.signals["declines"])
+    merged = {w: merge_signal(s) for w, s in split.items()}
+    assert {w: (m.cells, m.people.tolist(), m.total.tolist(), m.attempts.tolist()) for w, m in merged.items()} == {
+        w: (m.cells, m.people.tolist(), m.total.tolist(), m.attempts.tolist()) for w, m in whole.items()
+    }
+
+
+def test_a_condition_on_a_number_decides_who_belongs() -> None:
+    large = msgspec.structs.replace(SHARE, events=(*SHARE.events, Condition("amount", at_least=100.0)))
+    events = [Ev(T0, value=50.0), Ev(T0 + 1, value=100.0), Ev(T0 + 2)]
+    counted = count(events, config(large))
+    assert (counted.applied, counted.dropped) == (1, {"unwatched": 2})

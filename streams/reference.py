@@ -54,6 +54,31 @@ How Tocsin runs. Every field has a default, so the file may be empty, or missing
 `2h`, `7d`. `tocsin init` writes a commented copy.
 
 {sections}
+
+## formats
+
+Any shape of JSON, mapped to events by name: where the time, the id, the customer, the kind and the fields stand. What
+is not mapped stands at the top under its own name. Built in are `json`, our own flat event, and `sshd`, an OpenSSH log.
+
+| field | is | default | meaning |
+|---|---|---|---|
+| `time` | a path, or `{{path, unit, zone}}` | `time` | Units: iso, s, ms, us, ns; a zone for ISO times without one. |
+| `id` | a path, or null | `id` | Tells duplicates apart; null where there is none. |
+| `customer` | a path, or null | `customer` | An id or an alias that the customer directory knows. |
+| `kind` | a path, or `{{constant: text}}` | `kind` | What happened; a constant where the records do not say it. |
+| `fields` | a mapping from field to path | none | Dimensions, values and the fields of conditions. |
+
+A path is text with dots (`user.id`), or a list of keys where keys themselves have dots (`[geo, city.name]`).
+
+```yaml
+formats:
+  our-app:
+    time: {{path: meta.at, unit: ms}}
+    id: meta.id
+    customer: user.id
+    kind: type
+    fields: {{bank: payment.bank, city: [geo, city.name]}}
+```
 """
 
 
@@ -91,6 +116,8 @@ def _section(name: str, model: type[BaseModel], head: str) -> str:
         path = f"{name}.{key}" if name else key
         if inner is not None and not name:
             rows.append((f"`{path}`", f"[a section](#{key})", "", _sentence(inner)))
+        elif key == "formats":
+            rows.append((f"`{path}`", f"[a section](#{key})", "none", field.description or ""))
         else:
             rows.append((f"`{path}`", _kind(field), _default(field), field.description or ""))
     return head + _table(rows)

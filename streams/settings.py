@@ -12,8 +12,9 @@ from typing import Any
 
 from detector.config import Config, Input, Policy
 from detector.errors import ConfigError, Problem
-from detector.fields import shown
+from detector.fields import did_you_mean, listed, shown
 from detector.signals import Signal, parse_signals
+from streams.intake.formats import BUILT_IN, check_formats
 from streams.sections import Document, SecretReference, parse_document
 from streams.yamlfile import read_yaml
 
@@ -107,6 +108,7 @@ def load(directory: Path) -> Settings:
     try:
         if (directory / TOCSIN).exists():
             document = parse_document(read_yaml(directory / TOCSIN))
+            problems += _format_problems(document)
         base_window_ms = document.input.window
     except ConfigError as error:
         problems += error.problems
@@ -128,6 +130,16 @@ def load(directory: Path) -> Settings:
         customers=customers if customers.is_file() else None,
         customer_key=_secret(document.privacy.customer_key, f"{TOCSIN}: privacy.customer_key", directory),
     )
+
+
+def _format_problems(document: Document) -> list[Problem]:
+    """Return the mistakes in the formats, and whether the input's is one of them."""
+    problems = check_formats(document.formats, TOCSIN)
+    known = [*BUILT_IN, *document.formats]
+    name = document.input.format
+    if name not in known:
+        problems.append(Problem(f"{TOCSIN}: input.format", shown(name), listed(known), did_you_mean(name, known)))
+    return problems
 
 
 def _secret(reference: SecretReference | None, where: str, directory: Path) -> Secret | None:

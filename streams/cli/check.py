@@ -5,10 +5,13 @@ from pathlib import Path
 import click
 
 from detector.advice import warnings
+from detector.customers import CustomerKeys
 from detector.errors import ConfigError, Problem, UsageError
 from detector.signals import Mode
 from streams.cli import common
+from streams.intake.formats import decoder_for
 from streams.settings import CUSTOMERS, Settings, load
+from streams.store.customers_csv import read_customers
 
 _SHOWN_ROWS = 20
 """Bad rows of the customer directory that are listed one by one."""
@@ -39,6 +42,7 @@ def command(directory: Path, as_json: bool) -> int:
     try:
         settings = load(directory)
         found += warnings(settings.config)
+        errors += _formats(settings)
         customers, more_errors, more = _customers(settings)
         errors += more_errors
         found += more
@@ -57,14 +61,23 @@ def command(directory: Path, as_json: bool) -> int:
     return common.WRONG_USAGE if errors else common.DONE
 
 
+def _formats(settings: Settings) -> list[Problem]:
+    """Return what does not hold between the formats and the fields that the signals use."""
+    problems: list[Problem] = []
+    for name in dict.fromkeys((settings.format, *settings.formats)):
+        try:
+            decoder_for(name, settings.config.schema, CustomerKeys(bytes(32)), settings.formats)
+        except ConfigError as error:
+            problems += error.problems
+    return problems
+
+
 def _customers(settings: Settings) -> tuple[int, list[Problem], list[Problem]]:
     """Return how many customers the directory has, what is wrong with it, and what of it will not be taken."""
     if settings.customers is None:
         if all(signal.mode is Mode.SHADOW for signal in settings.config.signals):
             return 0, [], []
         return 0, [], [Problem(CUSTOMERS, "none", "the customer directory", "without it nobody can be told")]
-    from streams.store.customers_csv import read_customers
-
     name = settings.customers.name
     try:
         read = read_customers(settings.customers)

@@ -150,3 +150,10 @@ def test_a_missing_directory_is_said_in_one_line(tmp_path: Path, capsys: pytest.
     assert capsys.readouterr().out.startswith(
         "Error: signals.yml: expected a file that says what is watched, found no directory"
     )
+
+
+def test_a_format_that_does_not_fit_the_signals_is_an_error(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (shop / "tocsin.yml").open("a", encoding="utf-8") as file:
+        file.write("formats: {ours: {fields: {city: geo, bank: geo.bank}}}\n")
+    code, found = check(capsys, shop)
+    assert (code, [error["path"] for error in found["errors"]]) == (2, ["tocsin.yml: formats.ours: $.geo.bank"])

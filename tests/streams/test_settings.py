@@ -8,6 +8,7 @@ import pytest
 from detector.config import DAY_MS, HOUR_MS, Budget, Config, Input, Policy, QuietHours
 from detector.errors import ConfigError
 from detector.signals import Condition
+from streams.intake.formats import check_formats
 from streams.sections import Document, parse_document
 from streams.settings import Secret, config_of, defaults_directory, load
 from streams.yamlfile import parse_yaml
@@ -199,6 +200,27 @@ def test_a_signals_window_is_a_multiple_of_the_configured_one(tmp_path: Path) ->
     assert load(directory(tmp_path, "input: {window: 5s}", signals)).config.signals[0].window_ms == 15_000
 
 
+def test_a_format_is_built_in_or_a_mapping_that_holds(tmp_path: Path) -> None:
+    broken = directory(
+        tmp_path, "input: {format: our-ap}\nformats: {our-app: {time: {path: at, unit: minutes}, idd: x}}"
+    )
+    assert complaints(broken) == [
+        'tocsin.yml: formats.our-app.idd: expected one of time, id, customer, kind or fields, found an unknown field (did you mean "id"?)',
+        'tocsin.yml: formats.our-app.time.unit: expected iso, s, ms, us or ns, found "minutes"',
+        'tocsin.yml: input.format: expected json, sshd or our-app, found "our-ap" (did you mean "our-app"?)',
+    ]
+    settings = load(directory(tmp_path, "input: {format: our-app}\nformats: {our-app: {time: {path: at, unit: ms}}}"))
+    assert (settings.format, settings.formats) == ("our-app", {"our-app": {"time": {"path": "at", "unit": "ms"}}})
+
+
+def test_the_commented_format_holds() -> None:
+    text = (defaults_directory() / "tocsin.yml").read_text("utf-8")
+    example = "\n".join(line[2:] for line in text[text.index("# formats:") :].splitlines())
+    formats = parse_document(parse_yaml(example, "tocsin.yml")).formats
+    assert check_formats(formats) == []
+    assert list(formats) == ["our-app"]
+
+
 def test_a_missing_directory_is_said(tmp_path: Path) -> None:
     (said,) = complaints(tmp_path / "gone")
     assert said.startswith("signals.yml: expected a file that says what is watched, found no directory")
@@ -302,7 +324,9 @@ def test_the_commented_defaults_hold_as_they_are() -> None:
 
 def test_every_field_that_is_commented_out_shows_its_default() -> None:
     text = (defaults_directory() / "tocsin.yml").read_text("utf-8")
-    without_privacy = text[: text.index("# privacy:")] + text[text.index("# What bounds memory") :]
+    without_privacy = (
+        text[: text.index("# privacy:")] + text[text.index("# What bounds memory") : text.index("# formats:")]
+    )
     commented = re.compile(r"^( *)# ( *[a-z_]+:(?: |$))", re.MULTILINE)
     document = parse_document(parse_yaml(commented.sub(r"\1\2", without_privacy), "tocsin.yml"))
     assert config_of(document, ()) == Config()

@@ -74,7 +74,7 @@ def _print_list(found: list[Case], zone: str) -> None:
         )
         for case in found
     ]
-    columns = ("case", "severity", "what", "since", "state", "hit", "still failing", "told", "contacts")
+    columns = ("case", "severity", "what", "since", "state", "hit", "still failing", "notices", "contacts")
     common.print_table(columns, rows, right=columns[5:])
 
 

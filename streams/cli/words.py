@@ -41,7 +41,7 @@ def where(cause: Cause) -> str:
 
 
 def sentence(case: Case, zone: str) -> str:
-    """Return what matters of a case: what, since when, who was hit, who still is, who was told."""
+    """Return what matters of a case: what, since when, who was hit, who still is, what went out."""
     since = moment(case.onset_ms, zone)
     until = f" until {moment(case.ended_ms, zone)}" if case.ended_ms is not None else ""
     head = f"{title_of(case)} since {since}{until}."
@@ -52,7 +52,7 @@ def sentence(case: Case, zone: str) -> str:
     parts = [
         f"{hit:,} {'customer was' if hit == 1 else 'customers were'} hit ({case.affected.confirmed:,} confirmed)",
         f"{failing:,} still {'fails' if failing == 1 else 'fail'}",
-        f"{case.notices.sent:,} told",
+        f"{case.notices.sent:,} {'notice' if case.notices.sent == 1 else 'notices'} went out",
         f"{case.contacts:,} contacted us",
     ]
     return f"{head} {', '.join(parts)}."

@@ -52,7 +52,7 @@ class Run:
     """What to run, as the settings and the command line say."""
 
     config: Config
-    format: InputFormat = InputFormat()
+    format: InputFormat = field(default_factory=InputFormat)
     customers: Path | None = None
     customer_key: bytes | None = None
     partitions: int = 1

@@ -21,7 +21,7 @@ check: $(VENV)/dev.stamp  ## Format, lint, types, imports, fast tests: under a m
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n $(WORKERS) -m "not slow"
+	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" --hypothesis-profile=fast
 
 test: $(VENV)/dev.stamp  ## Run all tests
 	$(BIN)/pytest -n $(WORKERS)

@@ -13,13 +13,6 @@ from streams.cli import common
 from streams.cli.main import COMMANDS, cli, explain, main
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in list(os.environ):
-        if name.startswith("TOCSIN_"):
-            monkeypatch.delenv(name)
-
-
 def test_help_lists_every_command_and_imports_none() -> None:
     code = (
         "import sys; from streams.cli.main import main; main(['--help']); sys.exit(any(m in sys.modules for m in %r))"

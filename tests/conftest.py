@@ -1,0 +1,23 @@
+"""For all tests: an environment that says nothing to Tocsin, and property tests without a stopwatch.
+
+`make check` takes the profile `fast`, a third of the examples; what a machine does beside the tests is no finding, so
+no profile has a deadline.
+"""
+
+import os
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("default", deadline=None)
+settings.register_profile("fast", deadline=None, max_examples=30)
+settings.load_profile("default")
+
+_SAYS_SOMETHING = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
+
+@pytest.fixture(autouse=True)
+def environment_wiped(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("TOCSIN_") or name in _SAYS_SOMETHING:
+            monkeypatch.delenv(name)

@@ -103,7 +103,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def names_people(self) -> bool:
         """Whether the signal has bad events, so that a case can say who was hit."""
-        return not (self.measure is Measure.COUNT and self.direction is Direction.DOWN)
+        nobody = self.direction is Direction.DOWN or self.count_by is CountBy.ATTEMPTS
+        return not (self.measure is Measure.COUNT and nobody)
 
 
 def schema_of(signals: tuple[Signal, ...], contacts: tuple[Condition, ...]) -> EventSchema:

@@ -87,6 +87,8 @@ class Track:
     share: bool
     up: bool
     noise: float
+    clump: float
+    """Attempts that make one piece of evidence (1 for people)."""
     windows: list[WindowCells]
     phase: Phase = Phase.OPENED
     wheres: list[dict[str, str]] = field(default_factory=list)
@@ -137,7 +139,8 @@ class Track:
         kept.add(self.windows, len(segments.cells))
         observed, expected, trials = kept.sums
         used = np.flatnonzero(((trials > 0) | (expected > 0)) & free)
-        return Cells(segments.cell_codes[used], observed[used], np.maximum(expected[used], 1e-9), trials[used])
+        clumped = np.maximum(expected[used], 1e-9) / self.clump
+        return Cells(segments.cell_codes[used], observed[used] / self.clump, clumped, trials[used])
 
     def find(self, segments: Segments, free: Flags) -> bool:
         """Find (or revise) the causes over [onset, end or now); True if they changed."""
@@ -198,6 +201,7 @@ class Track:
             else max(1, sum(w.window_ms < self.ended_ms for w in self.windows))
         )
         weight = n if self.share else mu
+        k, mu = k / self.clump, mu / self.clump
         at = onset(k[:stop], wandered(mu[:stop], self.noise / 2, up=self.up), weight[:stop], up=self.up)
         moved = self.windows[at].window_ms != self.onset_ms
         self.onset_ms = self.windows[at].window_ms
@@ -219,6 +223,7 @@ class Track:
         k, mu, n = self.series(segments)
         first = next(i for i, w in enumerate(self.windows) if w.window_ms >= self.onset_ms)
         now_ms = self.windows[-1].window_ms + width_ms
+        seen, expected, k, mu = k, mu, k / self.clump, mu / self.clump
         if self.ended_ms is None:
             lasted = end(k[first:], mu[first:], up=self.up)
             if self._gone(k, mu, n, first, first + lasted):
@@ -240,12 +245,11 @@ class Track:
             else:
                 self.phase = Phase.RECOVERING
         last = len(k) if self.ended_ms is None else sum(w.window_ms < self.ended_ms for w in self.windows)
-        self.observed, self.expected = int(k[first:last].sum()), float(mu[first:last].sum())
+        self.observed, self.expected = int(seen[first:last].sum()), float(expected[first:last].sum())
         self.trials = int(n[first:last].sum())
         precision = np.array([1 / self.noise**2])
-        self.score = float(
-            deviance(np.array([float(self.observed)]), np.array([max(self.expected, 1e-9)]), precision)[0]
-        )
+        pieces = np.array([self.observed, max(self.expected, 1e-9)]) / self.clump
+        self.score = float(deviance(pieces[:1], pieces[1:], precision)[0])
 
     def _peak(self, k: Floats, mu: Floats, n: Floats, first: int, stop: int) -> float:
         """The highest excess per trial over 15 windows (or what there was)."""

@@ -22,6 +22,8 @@ SHARE_PRIOR = 10.0
 """Events that the prior of a cell's share is worth, spread evenly over the cells."""
 SEASON_PRIOR = 200.0
 LEVELS_KEPT = 720
+CLUMP_PRIOR, CLUMP_WEIGHT = 5.0, 50.0
+"""Attempts come in rows of a few by one actor: the prior of a row's length, and the attempts that it is worth."""
 
 
 class VolumeBaseline:
@@ -41,9 +43,11 @@ class VolumeBaseline:
         """The level as it was before each of the last hours' windows, for looking back."""
         self._hour_observed: Floats = np.zeros(HOURS)
         self._hour_expected: Floats = np.zeros(HOURS)
+        self._attempts = attempts
+        self._clump_sum, self._clump_weight = CLUMP_PRIOR * CLUMP_WEIGHT, CLUMP_WEIGHT
         self.cell_seen: Floats = np.zeros(0)
         self._cell_level: Floats = np.zeros(0)
-        prior, cap = (0.5, 1.0) if attempts else ((0.25, 0.6) if not up else (0.2, 0.6))
+        prior, cap = (0.35, 1.0) if attempts else ((0.25, 0.6) if not up else (0.2, 0.6))
         self._floor = prior if attempts or not up else 0.1
         self.families = Families(len(segments.families), prior, cap)
 
@@ -52,6 +56,11 @@ class VolumeBaseline:
         if more > 0:
             self.cell_seen = np.concatenate([self.cell_seen, np.zeros(more)])
             self._cell_level = np.concatenate([self._cell_level, np.zeros(more)])
+
+    @property
+    def clump(self) -> float:
+        """How many attempts make one piece of evidence: their mean number in a window, seen from an attempt (≥ 1)."""
+        return max(self._clump_sum / self._clump_weight, 1.0) if self._attempts else 1.0
 
     @property
     def noise(self) -> Floats:
@@ -114,6 +123,9 @@ class VolumeBaseline:
             clipped = min(total / season, 3.0 * level + 3.0) if self._weight > 0 else total / season
             self._level = self._level * self._fade + clipped
             self._weight = self._weight * self._fade + 1.0
+            limited = min(total, 4.0 * self.clump)
+            self._clump_sum = self._clump_sum * self._share_fade + limited**2
+            self._clump_weight = self._clump_weight * self._share_fade + limited
             hour = hour_of_week(window_ms)
             self._hour_observed *= self._season_fade
             self._hour_expected *= self._season_fade
@@ -128,7 +140,17 @@ class VolumeBaseline:
         self._now_weight = self._now_weight * self._now_fade + 1.0
 
     def state(self) -> dict[str, Any]:
-        constant = ("_segments", "_up", "_fade", "_share_fade", "_season_fade", "_now_fade", "_floor", "families")
+        constant = (
+            "_segments",
+            "_up",
+            "_fade",
+            "_share_fade",
+            "_season_fade",
+            "_now_fade",
+            "_floor",
+            "_attempts",
+            "families",
+        )
         kept = {k: v for k, v in vars(self).items() if k not in constant}
         return {**kept, "_levels": list(self._levels.items()), "families": self.families.state()}
 

@@ -120,7 +120,9 @@ class Watch:
         touched = np.flatnonzero(sums[1] > 0)
         seg_k, seg_mu, seg_n = (column[touched] for column in sums)
         precision, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
-        self._evidence.add(touched, window_ms, seg_k, corrected, seg_n if self._share else None, precision, slack)
+        clump = self._volume.clump
+        trials = seg_n if self._share else None
+        self._evidence.add(touched, window_ms, seg_k / clump, corrected / clump, trials, precision, slack)
         quiet = self._hold(touched, window_ms)
         self._learn(current, here, touched, seg_k, seg_mu, corrected, quiet)
         for track in self._tracks:
@@ -234,6 +236,7 @@ class Watch:
             threshold=threshold,
             share=self._share,
             up=self._up,
+            clump=self._volume.clump,
             noise=float(noise[int(self._segments.segment_family[segment])]),
             windows=self._past(from_ms, window_ms + self.signal.window_ms, look),
             onset_ms=start_ms,

@@ -4,6 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def count(events: Sequence[Ev], settings: Config, cuts: Iterable[int] = (), *, r
     counter = Counter(settings, 0)
     total = Counted()
     edges = [0, *sorted(cuts), len(events)]
-    for a, b in zip(edges, edges[1:], strict=False):
+    for a, b in pairwise(edges):
         add(total, counter.feed(batch(events[a:b], settings, a)))
         if restart:
             state = unpack(pack(counter.state()), dict)

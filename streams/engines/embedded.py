@@ -88,6 +88,7 @@ class _Pending:
     sources: list[str] = field(default_factory=list)
     advances: dict[str, Advance] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
+    retried: list[int] = field(default_factory=list)
 
     @property
     def rows(self) -> int:
@@ -202,6 +203,23 @@ class Runner:
         self._judge(block.source, batch)
         return effects
 
+    def retry(self, number: int, source: str, position: int, data: bytes) -> Effects | None:
+        """Take a dead letter in that is an event now; None where it is still none."""
+        assert self._decoder is not None, "a runner for commands reads nothing"
+        batch = self._decoder.decode(data, position)
+        if batch.invalid or not batch.records:
+            return None
+        effects = self.pipeline.feed(batch)
+        effects.invalid = [
+            msgspec.structs.replace(record, size=len(data), data=data)
+            if record.position == position and not record.size
+            else record
+            for record in effects.invalid
+        ]
+        self._take(effects, source)
+        self._pending.retried.append(number)
+        return effects
+
     def _note_live(self, batch: Batch, ingest_ms: int) -> None:
         if not len(batch.time_ms):
             return
@@ -311,6 +329,7 @@ class Runner:
             snapshot=Snapshot(pack(kept), self.config.hash, self.ended),
             config=in_force,
             answers=pending.answers,
+            retried=pending.retried,
             sources=pending.sources,
         )
         self.store.commit(pending.effects, also)

@@ -81,5 +81,7 @@ class Commit:
     snapshot: Snapshot | None = None
     config: InForce | None = None
     answers: Sequence[Answer] = ()
+    retried: Sequence[int] = ()
+    """Numbers of dead letters that were read again: they are taken out, and counted as what they are now."""
     sources: Sequence[str] = ()
     """Where each of the effects' invalid records came from."""

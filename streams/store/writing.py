@@ -28,6 +28,7 @@ class Writer:
         self._put(t.desk_log, map(rows.log_row, effects.log), replace=False)
         self._desk(effects)
         self._dead(dead)
+        self._retried(also.retried)
         self._bare_customers(effects.customers)
         self.tallies(_sums(effects, dead))
         for done in also.answers:
@@ -99,6 +100,13 @@ class Writer:
             for i, (source, record) in enumerate(dead)
         ]
         self._connection.execute(sa.insert(t.dead_letter), values)
+
+    def _retried(self, numbers: Sequence[int]) -> None:
+        for n in numbers:
+            this = (t.dead_letter.c.tenant == self._tenant) & (t.dead_letter.c.n == n)
+            reason = self._connection.execute(sa.select(t.dead_letter.c.reason).where(this)).scalar_one()
+            self._connection.execute(sa.delete(t.dead_letter).where(this))
+            self.tallies({("dead", str(reason)): -1, ("events", ""): -1})
 
     def _bare_customers(self, found: Mapping[int, str]) -> None:
         empty = dict.fromkeys(("name", "language", "time_zone", "email", "phone", "consent"), "")

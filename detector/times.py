@@ -7,10 +7,14 @@ at once and give up (None) on anything unusual. Where both give a result it is t
 import re
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from detector.events import Floats, Ints
+
+Chars = NDArray[np.uint8]
 
 _DAY_MS = 86_400_000
 OLDEST_MS = 946_684_800_000
@@ -134,49 +138,63 @@ def _iso_matrix(texts: Sequence[str], naive_offset_ms: int | None) -> Ints | Non
     if match is None:
         return None
     offset_ms = naive_offset_ms if match[2] is None else zone_offset_ms(match[2])
-    joined = "\n".join((*texts, ""))
-    width = len(texts[0]) + 1
-    if offset_ms is None or len(joined) != len(texts) * width or not joined.isascii():
+    joined = "\n".join(texts) + "\n"
+    size = len(joined)
+    if offset_ms is None or size != len(texts) * (len(texts[0]) + 1) or not joined.isascii():
         return None
-    rows = np.frombuffer(joined.encode(), np.uint8).reshape(len(texts), width)
+    digits = _digits(len(match[1] or ""))
+    form = bytearray(joined[: len(texts[0]) + 1].encode())
+    for at in digits:
+        form[at] = ord("0")
+    low, span, date_weights, ms_weights = _form(bytes(form), digits, 1 << len(texts).bit_length())
     # The line ends make it exact: as many as texts, each at a row's end, so every row is one text.
-    digits = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, *range(20, 20 + len(match[1] or ""))]
-    low, span = rows[0].copy(), np.zeros(width, np.uint8)
-    low[digits], span[digits] = ord("0"), 9
-    values = rows - low
-    if (values > span).any():
+    values = np.frombuffer(joined.encode(), np.uint8) - low[:size]
+    if (values > span[:size]).any():
         return None
-    date, hour, minute, second, milli = (values.astype(np.float64) @ _weights(width, len(match[1] or ""))).T
-    if hour.max() > 23 or minute.max() > 59 or second.max() > 59:
+    matrix = values.reshape(len(texts), len(form)).astype(np.float64)
+    of_day_ms = matrix @ ms_weights
+    if of_day_ms.max() >= _DAY_MS:
         return None
-    days = _days(date)
+    days = _days(matrix @ date_weights)
     if days is None:
         return None
-    ms = days * _DAY_MS + hour * 3_600_000 + minute * 60_000 + second * 1_000 + milli - offset_ms
-    out: Ints = ms.astype(np.int64)
+    out: Ints = (of_day_ms + (days * _DAY_MS - offset_ms)).astype(np.int64)
     return out
 
 
-def _weights(width: int, fraction: int) -> Floats:
-    """float64[width, 5]: what each digit adds to date (yyyymmdd), hour, minute, second and millisecond."""
-    weights = np.zeros((width, 5))
-    weights[[0, 1, 2, 3, 5, 6, 8, 9], 0] = 10.0 ** np.arange(7, -1, -1)
-    for part, at in enumerate((11, 14, 17), start=1):
-        weights[[at, at + 1], part] = 10, 1
-    shown = min(fraction, 3)
-    weights[20 : 20 + shown, 4] = [100, 10, 1][:shown]
-    return weights
+def _digits(fraction: int) -> tuple[int, ...]:
+    return (0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18, *range(20, 20 + fraction))
 
 
-def _days(date: Floats) -> Floats | None:
-    """float64[rows]: day numbers of yyyymmdd; None where any is no day."""
+@lru_cache(maxsize=16)
+def _form(form: bytes, digits: tuple[int, ...], rows: int) -> tuple[Chars, Chars, Floats, Floats]:
+    """Return how texts of one form are read.
+
+    For `rows` of them the lowest character in each place and the span above it, as they are joined; what each place
+    adds to the date (yyyymmdd); what it adds to the milliseconds of the day.
+    """
+    span = np.zeros(len(form), np.uint8)
+    span[list(digits)] = 9
+    span[[11, 14, 17]] = 2, 5, 5
+    date, of_day_ms = np.zeros(len(form)), np.zeros(len(form))
+    date[list(digits[:8])] = 10.0 ** np.arange(7, -1, -1)
+    of_day_ms[list(digits[8:14])] = 36_000_000, 3_600_000, 600_000, 60_000, 10_000, 1_000
+    of_day_ms[list(digits[14:17])] = [100, 10, 1][: len(digits) - 14]
+    return np.tile(np.frombuffer(form, np.uint8), rows), np.tile(span, rows), date, of_day_ms
+
+
+def _days(date: Floats) -> Floats | float | None:
+    """float64[rows], or one for all: day numbers of yyyymmdd; None where any is no day."""
     first = date[0]
-    distinct, which = ([first], None) if (date == first).all() else np.unique(date, return_inverse=True)
-    numbers = [day_number(int(d) // 10_000, int(d) // 100 % 100, int(d) % 100) for d in distinct]
-    if None in numbers:
-        return None
-    days = np.array(numbers, np.float64)
-    return days if which is None else days[which]
+    if (date == first).all():
+        return _day(first)
+    distinct, which = np.unique(date, return_inverse=True)
+    numbers = [_day(one) for one in distinct]
+    return None if None in numbers else np.array(numbers, np.float64)[which]
+
+
+def _day(date: float) -> int | None:
+    return day_number(int(date) // 10_000, int(date) // 100 % 100, int(date) % 100)
 
 
 def epoch_ms(value: float | str, unit: Unit) -> int | None:
@@ -215,9 +233,9 @@ def epoch_column(values: Sequence[float | str], unit: Unit) -> Ints | None:
     if column.dtype == np.int64:
         return _whole_ms(column, unit)
     if column.dtype == np.float64 and unit in (Unit.SECONDS, Unit.MILLISECONDS):
-        ms = column * 1_000.0 if unit is Unit.SECONDS else column
-        if (np.abs(ms) < _EXACT).all():
-            rounded: Ints = np.rint(ms).astype(np.int64)
+        factor = 1_000.0 if unit is Unit.SECONDS else 1.0
+        if (np.abs(column) < _EXACT / factor).all():
+            rounded: Ints = np.rint(column * factor).astype(np.int64)
             return rounded
     return None
 

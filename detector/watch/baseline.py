@@ -75,7 +75,6 @@ class Families:
         rows: Ints,
         observed: Floats,
         expected: Floats,
-        quiet: NDArray[np.bool_],
         known: Floats,
         segments: Segments,
         fade: float,
@@ -91,8 +90,8 @@ class Families:
         if more > 0:
             self._hour_observed = np.concatenate([self._hour_observed, np.zeros(more)])
             self._hour_expected = np.concatenate([self._hour_expected, np.zeros(more)])
-        self._hour_observed[rows] += observed * quiet
-        self._hour_expected[rows] += expected * quiet
+        self._hour_observed[rows] += observed
+        self._hour_expected[rows] += expected
 
     def _learn(self, known: Floats, segments: Segments, fade: float) -> None:
         """`known`: float64[segments], decayed expected failures: only what is known well tells of noise."""
@@ -100,7 +99,8 @@ class Families:
         known = known[: len(m)]
         usable = (m >= 3.0) & (known >= 30.0)
         m, k = m[usable], k[usable]
-        limit = 3.0 * np.sqrt(m + self._cap**2 * m**2)
+        sigma = np.maximum(self.noise, NOISE_PRIOR)[segments.segment_family[: len(usable)][usable]]
+        limit = 3.0 * np.sqrt(m + sigma**2 * m**2)
         variance = (np.clip(k - m, -limit, limit) ** 2 - m) / m**2
         weight = (m / (1.0 + NOISE_PRIOR**2 * m)) ** 2  # inverse variance of such an estimate at the usual noise
         family = segments.segment_family[: len(usable)][usable]

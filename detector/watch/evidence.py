@@ -13,7 +13,7 @@ from scipy.special import xlogy
 from detector.events import Floats, Ints
 
 EFFECTS_UP = (1.6, 2.5, 5.0, 15.0, 100.0)
-EFFECTS_DOWN = (0.1, 0.02)
+EFFECTS_DOWN = (0.03, 0.005)
 """Silence: what a campaign that ends or a night that falls takes away is no silence."""
 CUSUM_CAP = 16.0
 """A CUSUM never climbs higher, so that a span ends soon after the problem and a relapse is seen anew."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.config import DAY_MS, MINUTE_MS
+from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from detector.events import Floats, Ints
 from detector.watch.baseline import HOURS, SEASON_HALF_LIFE_MS, Families, fading, hour_of_week
 from detector.watch.segments import Segments
@@ -34,6 +34,7 @@ class VolumeBaseline:
         self._fade = fading(window_ms, BURST_HALF_LIFE_MS if up else SILENCE_HALF_LIFE_MS)
         self._share_fade = fading(window_ms, SHARE_HALF_LIFE_MS)
         self._season_fade = fading(window_ms, SEASON_HALF_LIFE_MS)
+        self._long_fade = fading(window_ms, WEEK_MS)
         self._now_fade = fading(window_ms, NOW_HALF_LIFE_MS)
         self._weight = 0.0
         self._level = 0.0
@@ -43,6 +44,8 @@ class VolumeBaseline:
         """The level as it was before each of the last hours' windows, for looking back."""
         self._hour_observed: Floats = np.zeros(HOURS)
         self._hour_expected: Floats = np.zeros(HOURS)
+        self._long, self._long_weight = 0.0, 0.0
+        self._hour, self._hour_sum, self._hour_windows = -1, 0.0, 0
         self._attempts = attempts
         self._clump_sum, self._clump_weight = CLUMP_PRIOR * CLUMP_WEIGHT, CLUMP_WEIGHT
         self.cell_seen: Floats = np.zeros(0)
@@ -68,10 +71,32 @@ class VolumeBaseline:
         return np.maximum(self.families.noise, self._floor)
 
     def season(self, window_ms: int) -> float:
-        hour = hour_of_week(window_ms)
+        """Volume relative to its long-run mean, by hour of the week, linear between the hours' middles."""
+        middle = window_ms - HOUR_MS // 2
+        part = middle % HOUR_MS / HOUR_MS
+        return (1 - part) * self._of_hour(middle) + part * self._of_hour(middle + HOUR_MS)
+
+    def _of_hour(self, time_ms: int) -> float:
+        hour = hour_of_week(time_ms)
         day = slice(hour % 24, HOURS, 24)
         of_day = (self._hour_observed[day].sum() + SEASON_PRIOR) / (self._hour_expected[day].sum() + SEASON_PRIOR)
         return float((self._hour_observed[hour] + SEASON_PRIOR * of_day) / (self._hour_expected[hour] + SEASON_PRIOR))
+
+    def _learn_season(self, window_ms: int, events: float) -> None:
+        """Sum the hour up; only a full hour teaches, so that an hour never explains itself."""
+        hour = window_ms // HOUR_MS
+        if hour != self._hour:
+            if self._hour_windows:
+                self._hour_observed *= self._season_fade**self._hour_windows
+                self._hour_expected *= self._season_fade**self._hour_windows
+                at = hour_of_week(self._hour * HOUR_MS)
+                self._hour_observed[at] += self._hour_sum
+                self._hour_expected[at] += self._hour_windows * self._long / self._long_weight
+            self._hour, self._hour_sum, self._hour_windows = hour, 0.0, 0
+        self._hour_sum += events
+        self._hour_windows += 1
+        self._long = self._long * self._long_fade + events
+        self._long_weight = self._long_weight * self._long_fade + 1.0
 
     def _whole(self, window_ms: int) -> float:
         level = self._levels.get(window_ms, self._level / max(self._weight, 1e-12))
@@ -126,11 +151,7 @@ class VolumeBaseline:
             limited = min(total, 4.0 * self.clump)
             self._clump_sum = self._clump_sum * self._share_fade + limited**2
             self._clump_weight = self._clump_weight * self._share_fade + limited
-            hour = hour_of_week(window_ms)
-            self._hour_observed *= self._season_fade
-            self._hour_expected *= self._season_fade
-            self._hour_observed[hour] += min(total, 3.0 * level * season + 3.0)
-            self._hour_expected[hour] += self._level / self._weight
+            self._learn_season(window_ms, min(total, 3.0 * level * season + 3.0))
             learning = ~held
             self._cell_level[learning] = self._cell_level[learning] * self._fade + np.minimum(
                 dense[learning] / season, clipped
@@ -146,6 +167,7 @@ class VolumeBaseline:
             "_fade",
             "_share_fade",
             "_season_fade",
+            "_long_fade",
             "_now_fade",
             "_floor",
             "_attempts",

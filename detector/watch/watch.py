@@ -178,7 +178,7 @@ class Watch:
         hour = window_ms // HOUR_MS
         families = self._rates.families if self._share else self._volume.families
         known = self._rates.segment_expected if self._share else self._known_volume()
-        families.add(hour, touched, k, corrected, quiet, known, self._segments, self._noise_fade)
+        families.add(hour, touched, k, corrected, known, self._segments, self._noise_fade)
         if self._share:
             if hour != self._hour:
                 families.learn_spread(self._rates.segment_observed, self._rates.segment_expected, self._segments)

@@ -107,11 +107,11 @@ def advance(case: Case, trigger: Trigger, at_ms: int) -> Case:
     return case
 
 
-def open_case(anomaly: Anomaly, tenant: str, mode: Mode, at_ms: int) -> Case:
-    """Return a new case with its first anomaly, whose id it keeps for good."""
+def open_case(anomaly: Anomaly, id: str, tenant: str, mode: Mode, at_ms: int) -> Case:
+    """Return a new case with its first anomaly, whose id it takes and keeps for good."""
     return Case(
         tenant=tenant,
-        id=anomaly.id,
+        id=id,
         mode=mode,
         title={},
         state=TABLE[(None, Trigger.OPENED)],

@@ -11,11 +11,12 @@ again, and customers who were told hear that it works once it does. Should readi
 undefined: continue from the last snapshot.
 """
 
+import hashlib
 from collections.abc import Sequence
 
 import msgspec
 
-from detector.config import HOUR_MS, Config
+from detector.config import HOUR_MS, WEEK_MS, Config
 from detector.counter.record import WindowRecord
 from detector.desk.casefile import CaseFile
 from detector.desk.cases import PATIENCE_MS, UNFINISHED, Trigger, advance, open_case, recovery_shown, relapse_of
@@ -47,6 +48,8 @@ from detector.watch.anomaly import Anomaly, Phase
 LOST_MS = HOUR_MS
 """Watch speaks of an anomaly every window: after this long (and ten windows) without a word it has let go of it."""
 LOST_WINDOWS = 10
+CLOSED_MS = 8 * WEEK_MS
+"""As long as the windows' records: an anomaly heard of again after its case left memory does not get that case's id."""
 FORMAT = 1
 
 
@@ -55,6 +58,8 @@ class _State(msgspec.Struct):
     home: dict[str, str] = msgspec.field(default_factory=dict)
     """Anomaly → its case."""
     outgoing: Outgoing = msgspec.field(default_factory=Outgoing)
+    closed: dict[str, int] = msgspec.field(default_factory=dict)
+    """Anomalies whose case has left memory, and when: its id is taken."""
     frontier_ms: int = 0
     """End of the last barrier's window."""
     format: int = FORMAT
@@ -151,7 +156,10 @@ class Desk:
             self._work_off(step, file, fresh)
         gone = {key for key, file in state.files.items() if file.gone(step.now_ms)}
         if gone:
+            gone -= {n.case for n in state.outgoing.pending.values()}  # their counters still change
             state.files = {k: f for k, f in state.files.items() if k not in gone}
+            state.closed.update({a: step.now_ms for a, k in state.home.items() if k in gone})
+            state.closed = {a: at for a, at in state.closed.items() if at > step.now_ms - CLOSED_MS}
             state.home = {a: k for a, k in state.home.items() if k not in gone}
 
     def _let_go(self, step: _Step, file: CaseFile, window_ms: int | None) -> bool:
@@ -230,7 +238,10 @@ class Desk:
             file = max(back, key=lambda f: (f.case.resolved_ms or 0, f.case.id))
             self._reopen(step, file, since_ms=None)
         else:
-            case = open_case(anomaly, self._config.tenant, signal.mode, step.now_ms)
+            id = anomaly.id
+            if id in self._state.closed:
+                id = hashlib.blake2b(f"{id}/{anomaly.window_ms}".encode(), digest_size=16).hexdigest()
+            case = open_case(anomaly, id, self._config.tenant, signal.mode, step.now_ms)
             file = CaseFile(case=case, strands=[], ledger=ledger)
             self._state.files[case.id] = file
             step.tell(file, "opened", f"{signal.name}: {', '.join(cause_in_words(c, 'en') for c in strand.causes)}")

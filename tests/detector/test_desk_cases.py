@@ -1,0 +1,310 @@
+"""The lifecycle: every state and every trigger, and how anomalies and people move a case."""
+
+import itertools
+
+import msgspec
+import pytest
+
+from detector.config import DAY_MS, HOUR_MS, MINUTE_MS
+from detector.desk.cases import TABLE, IllegalTransitionError, Trigger, advance, mermaid, open_case, recovery_shown
+from detector.desk.records import Case, CaseState, Configured, Verb, Verdict
+from detector.errors import UsageError
+from detector.signals import Mode
+from detector.watch.anomaly import Phase
+from tests.detector.desk_world import T0, Minute, World, anomaly, config, fails
+
+CELL = ("5.2", "Karta")
+WHERE = {"app": "5.2", "provider": "Karta"}
+
+
+def case_in(state: CaseState) -> Case:
+    case = open_case(anomaly("a", "login", WHERE, T0), "a", "default", Mode.LIVE, T0)
+    return msgspec.structs.replace(case, state=state)
+
+
+ALL = list(itertools.product(CaseState, Trigger))
+LEGAL = [pair for pair in ALL if pair in TABLE]
+ILLEGAL = [pair for pair in ALL if pair not in TABLE]
+
+
+@pytest.mark.parametrize(("state", "trigger"), [pytest.param(*p, id=f"{p[0]}-{p[1]}") for p in LEGAL])
+def test_a_listed_transition_leads_to_the_tables_state(state: CaseState, trigger: Trigger) -> None:
+    assert advance(case_in(state), trigger, T0 + 5).state is TABLE[state, trigger]
+
+
+@pytest.mark.parametrize(("state", "trigger"), [pytest.param(*p, id=f"{p[0]}-{p[1]}") for p in ILLEGAL])
+def test_any_other_transition_raises_and_names_what_is_possible(state: CaseState, trigger: Trigger) -> None:
+    case = case_in(state)
+    with pytest.raises(IllegalTransitionError, match=f"it is {state.value}, so it cannot be") as caught:
+        advance(case, trigger, T0 + 5)
+    assert case == case_in(state)
+    assert "\n" not in str(caught.value)
+
+
+def test_dismissed_and_merged_are_final() -> None:
+    assert {s for s in CaseState if not any(before is s for before, _ in TABLE)} == {
+        CaseState.DISMISSED,
+        CaseState.MERGED,
+    }
+
+
+def test_the_drawing_holds_every_transition() -> None:
+    drawn = mermaid().splitlines()
+    assert len(drawn) == 1 + len(TABLE) + 2
+    assert "    resolved --> open: reopened" in drawn
+
+
+def test_reopening_counts_the_episode_and_forgets_the_end() -> None:
+    resolved = advance(case_in(CaseState.OPEN), Trigger.SETTLED, T0 + 5)
+    again = advance(resolved, Trigger.REOPENED, T0 + 9)
+    assert (resolved.resolved_ms, again.resolved_ms, again.episode) == (T0 + 5, None, 2)
+
+
+@pytest.mark.parametrize(
+    ("recovered", "since_end", "failing", "shown"),
+    [
+        pytest.param(0, 0, 0, False, id="nobody tried again"),
+        pytest.param(1, 1, 0, True, id="all who tried got through"),
+        pytest.param(5, 5, 1, False, id="one of a few still fails"),
+        pytest.param(20, 20, 9, True, id="twenty got through since the end"),
+        pytest.param(90, 19, 9, False, id="nineteen since the end do not suffice"),
+    ],
+)
+def test_recovery_is_shown_by_customers(recovered: int, since_end: int, failing: int, shown: bool) -> None:
+    assert recovery_shown(recovered, since_end, failing) is shown
+
+
+# --- driven ---
+
+
+def state(world: World, case: str = "a") -> CaseState:
+    return world.store.cases[case].state
+
+
+def opened(people: int = 10) -> World:
+    world = World()
+    world.go(Minute(bad=fails("login", range(1, people + 1), CELL)))
+    world.go(None, anomaly("a", "login", WHERE, world.window_ms, phase=Phase.OPENED))
+    return world
+
+
+def say(world: World, phase: Phase, minute: Minute | None = None, ended_ms: int | None = None, id: str = "a") -> None:
+    world.go(minute, anomaly(id, "login", WHERE, world.window_ms, phase=phase, ended_ms=ended_ms))
+
+
+def back(customers: range) -> Minute:
+    return Minute(back=fails("login", customers, CELL))
+
+
+def recovered() -> World:
+    world = opened()
+    say(world, Phase.RECOVERING, back(range(1, 4)), ended_ms=T0 + MINUTE_MS)
+    return world
+
+
+def resolved() -> World:
+    world = recovered()
+    say(world, Phase.ENDED, ended_ms=T0 + MINUTE_MS)
+    return world
+
+
+def test_a_case_keeps_the_id_of_its_first_anomaly() -> None:
+    world = opened()
+    assert list(world.store.cases) == ["a"]
+    assert state(world) is CaseState.OPEN
+    assert world.store.story("a") == ["opened", "notices"]
+
+
+def test_watchs_word_alone_is_no_recovery() -> None:
+    world = opened()
+    say(world, Phase.RECOVERING, ended_ms=T0 + MINUTE_MS)
+    assert state(world) is CaseState.OPEN
+    say(world, Phase.RECOVERING, back(range(1, 2)), ended_ms=T0 + MINUTE_MS)
+    assert state(world) is CaseState.RECOVERING
+
+
+def test_a_case_resolves_when_all_its_anomalies_ended() -> None:
+    world = resolved()
+    case = world.store.cases["a"]
+    assert (case.state, case.ended_ms, case.resolved_ms) == (CaseState.RESOLVED, T0 + MINUTE_MS, world.now_ms)
+    assert world.store.story("a") == ["opened", "notices", "recovering", "resolved"]
+
+
+def test_without_any_word_of_the_customers_an_ended_case_waits_an_hour() -> None:
+    world = opened()
+    say(world, Phase.ENDED, ended_ms=T0 + MINUTE_MS)
+    world.rest(59)
+    assert state(world) is CaseState.OPEN
+    world.rest(1)
+    assert state(world) is CaseState.RESOLVED
+
+
+def test_silence_recovers_on_watchs_word() -> None:
+    world = World()
+    world.go(None, anomaly("s", "checkout", {}, world.window_ms, phase=Phase.OPENED))
+    assert world.store.cases["s"].affected is None
+    world.go(None, anomaly("s", "checkout", {}, world.window_ms, phase=Phase.RECOVERING, ended_ms=T0 + MINUTE_MS))
+    assert state(world, "s") is CaseState.RECOVERING
+    world.go(None, anomaly("s", "checkout", {}, world.window_ms, phase=Phase.ENDED, ended_ms=T0 + MINUTE_MS))
+    assert state(world, "s") is CaseState.RESOLVED
+    assert not world.store.notices and not world.store.ledger
+
+
+@pytest.mark.parametrize("known", [pytest.param(False, id="open"), pytest.param(True, id="acknowledged")])
+def test_a_relapse_leads_back_to_where_the_case_was(known: bool) -> None:
+    world = opened()
+    if known:
+        world.command(Verb.ACKNOWLEDGE, "a")
+    say(world, Phase.RECOVERING, back(range(1, 4)), ended_ms=T0 + MINUTE_MS)
+    say(world, Phase.RELAPSED)
+    after = world.store.cases["a"]
+    assert after.state is (CaseState.ACKNOWLEDGED if known else CaseState.OPEN)
+    assert (after.ended_ms, after.episode) == (None, 1)
+
+
+def test_an_anomaly_of_the_same_cause_within_a_day_reopens_the_case() -> None:
+    world = resolved()
+    world.rest(3)
+    say(world, Phase.OPENED, id="b")
+    case = world.store.cases["a"]
+    assert (case.state, case.episode, case.anomalies) == (CaseState.OPEN, 2, ("a", "b"))
+    assert list(world.store.cases) == ["a"]
+
+
+def test_an_anomaly_of_another_cause_opens_another_case() -> None:
+    world = resolved()
+    world.go(None, anomaly("b", "login", {"app": "9"}, world.window_ms, phase=Phase.OPENED))
+    assert world.store.cases["b"].episode == 1
+
+
+def test_what_comes_back_after_a_day_is_a_new_case() -> None:
+    world = resolved()
+    world.skip(DAY_MS // MINUTE_MS + 1)
+    say(world, Phase.OPENED, id="b")
+    assert (state(world), state(world, "b")) == (CaseState.RESOLVED, CaseState.OPEN)
+
+
+def test_a_dismissed_case_takes_its_anomalys_words_silently() -> None:
+    world = opened()
+    world.command(Verb.DISMISS, "a", Verdict.EXPECTED)
+    lines = len(world.store.timeline)
+    for phase in (Phase.UPDATED, Phase.RECOVERING, Phase.RELAPSED, Phase.ENDED):
+        effects = world.go(
+            Minute(bad=fails("login", [77], CELL)), anomaly("a", "login", WHERE, world.window_ms, phase=phase)
+        )
+        assert not effects.cases and not effects.ledger and not effects.notices and not effects.evidence
+    assert len(world.store.timeline) == lines
+    say(world, Phase.OPENED, id="b")
+    assert state(world, "b") is CaseState.OPEN
+
+
+def test_a_case_resolved_by_a_person_stays_so_until_watch_says_that_it_relapsed() -> None:
+    world = opened()
+    world.command(Verb.RESOLVE, "a", Verdict.REAL)
+    assert world.store.cases["a"].verdict is Verdict.REAL
+    say(world, Phase.UPDATED, Minute(bad=fails("login", [77], CELL)))
+    say(world, Phase.RECOVERING, ended_ms=world.window_ms)
+    assert state(world) is CaseState.RESOLVED
+    assert 77 not in world.store.listed("a")
+    say(world, Phase.RELAPSED)
+    assert (state(world), world.store.cases["a"].episode) == (CaseState.OPEN, 2)
+
+
+def test_a_finished_case_leaves_memory_after_a_day() -> None:
+    world = resolved()
+    world.skip(DAY_MS // MINUTE_MS)
+    world.command(Verb.RESOLVE, "a", Verdict.REAL)
+    world.skip(2)
+    with pytest.raises(UsageError, match="no such case, or it was finished more than a day ago"):
+        world.command(Verb.RESOLVE, "a", Verdict.REAL)
+    assert len(World().desk.snapshot()) >= len(world.desk.snapshot()) - 200
+
+
+def test_an_anomaly_heard_of_after_its_case_left_memory_gets_a_case_of_its_own() -> None:
+    world = resolved()
+    world.skip(DAY_MS // MINUTE_MS + 5)
+    old = world.store.cases["a"]
+    say(world, Phase.UPDATED)
+    assert world.store.cases["a"] == old
+    (new,) = (c for c in world.store.cases.values() if c.id != "a")
+    assert (new.state, new.anomalies) == (CaseState.OPEN, ("a",))
+    say(world, Phase.UPDATED)
+    assert len(world.store.cases) == 2
+
+
+def test_an_anomaly_without_a_word_for_an_hour_is_let_go() -> None:
+    world = opened()
+    world.rest(HOUR_MS // MINUTE_MS)
+    assert state(world) is CaseState.OPEN
+    world.rest(2)
+    assert state(world) is CaseState.RESOLVED
+    assert world.store.story("a")[-2:] == ["signal-lost", "resolved"]
+
+
+def test_cases_of_a_removed_signal_resolve() -> None:
+    world = opened()
+    without = msgspec.structs.replace(config(), signals=config().signals[1:])
+    world.desk.configure(without)
+    world.step(Configured(without.hash), world.now_ms)
+    case = world.store.cases["a"]
+    assert case.state is CaseState.RESOLVED
+    assert case.title["en"].startswith("login fails")
+    say(world, Phase.UPDATED)
+    assert state(world) is CaseState.RESOLVED
+
+
+def test_a_merge_moves_customers_and_later_anomalies() -> None:
+    world = opened()
+    world.go(
+        Minute(bad=fails("login", range(50, 55), ("9", "Lain"))),
+        anomaly("b", "login", {"app": "9"}, world.window_ms, phase=Phase.OPENED, onset_ms=world.window_ms),
+    )
+    world.command(Verb.MERGE, "b", into="a")
+    merged, into = world.store.cases["b"], world.store.cases["a"]
+    assert (merged.state, merged.merged_into) == (CaseState.MERGED, "a")
+    assert into.anomalies == ("a", "b")
+    assert sorted(world.store.listed("a")) == [*range(1, 11), *range(50, 55)]
+    assert world.store.listed("b") == {}
+    world.go(
+        Minute(bad=fails("login", [60], ("9", "Lain"))),
+        anomaly("b", "login", {"app": "9"}, world.window_ms, onset_ms=world.window_ms - MINUTE_MS),
+    )
+    assert 60 in world.store.listed("a")
+    assert world.store.cases["b"] == merged
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        pytest.param((Verb.ACKNOWLEDGE, "x"), "no such case", id="unknown case"),
+        pytest.param((Verb.DISMISS, "a"), "takes a verdict", id="dismissed without a verdict"),
+        pytest.param((Verb.DISMISS, "a", Verdict.REAL), "takes a verdict", id="dismissed as real"),
+        pytest.param((Verb.RESOLVE, "a", Verdict.NOT_A_PROBLEM), "is dismissed, not resolved", id="no problem"),
+        pytest.param((Verb.MERGE, "a"), "takes another case", id="merged into nothing"),
+        pytest.param((Verb.MERGE, "a", None, "a"), "takes another case", id="merged into itself"),
+        pytest.param((Verb.MERGE, "a", None, "x"), "no such case", id="merged into an unknown one"),
+        pytest.param((Verb.MERGE, "a", None, "h"), "one mode", id="merged with a shadow case"),
+    ],
+)
+def test_an_illegal_command_changes_nothing(command: tuple[Verb, str], message: str) -> None:
+    world = opened()
+    world.go(None, anomaly("h", "hidden", {"app": "1"}, world.window_ms, phase=Phase.OPENED))
+    before = world.desk.snapshot()
+    with pytest.raises(UsageError, match=message):
+        world.command(*command)
+    assert world.desk.snapshot() == before
+
+
+def test_merging_into_a_finished_case_is_refused() -> None:
+    world = resolved()
+    world.go(None, anomaly("b", "login", {"app": "9"}, world.window_ms, phase=Phase.OPENED))
+    with pytest.raises(UsageError, match="no case can be merged into it"):
+        world.command(Verb.MERGE, "b", into="a")
+
+
+def test_a_resolved_case_takes_a_verdict_later() -> None:
+    world = resolved()
+    with pytest.raises(UsageError, match="resolved already"):
+        world.command(Verb.RESOLVE, "a")
+    world.command(Verb.RESOLVE, "a", Verdict.EXPECTED)
+    assert world.store.cases["a"].verdict is Verdict.EXPECTED

@@ -1,0 +1,267 @@
+"""What must hold whatever happens: any sequence of windows, anomalies, commands and deliveries."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.config import MINUTE_MS, QuietHours
+from detector.desk.desk import Desk
+from detector.desk.records import (
+    Command,
+    Decision,
+    Delivered,
+    DeskEffects,
+    Kind,
+    NoticeState,
+    Reach,
+    Verb,
+    Verdict,
+)
+from detector.errors import UsageError
+from detector.watch.anomaly import Phase
+from tests.detector.desk_world import NO_QUIET, T0, Cell, Happening, Minute, World, anomaly, config
+
+LOGIN_CELLS: list[Cell] = [("5.2", "Karta"), ("4.0", "Karta"), ("5.2", "Lain")]
+PAYMENT_CELLS: list[Cell] = [("BNI", "5.2"), ("BCA", "4.0")]
+SIGNAL_OF = {"a": "login", "b": "login", "c": "payment", "d": "checkout", "e": "hidden"}
+WHERE = [{}, {"app": "5.2"}, {"app": "5.2", "provider": "Karta"}, {"provider": "Karta"}, {"bank": "BNI"}]
+QUIET = QuietHours(5 * 60 + 20, 5 * 60 + 30)
+OTHERS: dict[int, Reach | None] = {
+    1: None,
+    2: Reach("en", "Asia/Makassar", frozenset({"email"})),
+    3: Reach("id", "Asia/Jakarta", frozenset()),
+}
+
+
+@dataclass(frozen=True)
+class Word:
+    """What Watch says of an anomaly in a window; times are minutes before it."""
+
+    id: str
+    phase: Phase
+    where: dict[str, str]
+    onset: int
+    ended: int | None
+    observed: int
+
+
+@dataclass(frozen=True)
+class Close:
+    minute: Minute
+    words: tuple[Word, ...]
+    skip: int = 1
+
+
+@dataclass(frozen=True)
+class Do:
+    verb: Verb
+    case: str
+    verdict: Verdict | None
+    into: str | None
+
+
+@dataclass(frozen=True)
+class Deliver:
+    which: int
+    outcome: str
+
+
+Doing = Close | Do | Deliver
+
+
+def happenings(cells: list[Cell]) -> st.SearchStrategy[list[Happening]]:
+    one = st.tuples(st.integers(0, 8), st.sampled_from(cells), st.integers(0, MINUTE_MS - 1))
+    return st.lists(one, max_size=6)
+
+
+def by_signal() -> st.SearchStrategy[dict[str, list[Happening]]]:
+    return st.fixed_dictionaries({"login": happenings(LOGIN_CELLS), "payment": happenings(PAYMENT_CELLS)})
+
+
+MINUTES = st.builds(
+    Minute,
+    bad=by_signal(),
+    back=by_signal(),
+    contacts=st.lists(st.tuples(st.integers(0, 8), st.integers(0, MINUTE_MS - 1)), max_size=1),
+)
+WORDS = st.builds(
+    Word,
+    id=st.sampled_from(sorted(SIGNAL_OF)),
+    phase=st.sampled_from(list(Phase)),
+    where=st.sampled_from(WHERE),
+    onset=st.integers(0, 5),
+    ended=st.none() | st.integers(-1, 4),
+    observed=st.integers(0, 40),
+)
+CLOSES = st.builds(
+    Close,
+    MINUTES,
+    st.lists(WORDS, max_size=3, unique_by=lambda w: w.id).map(tuple),
+    st.sampled_from([1, 1, 1, 1, 6, 90, 1500]),
+)
+DOINGS = st.builds(
+    Do,
+    st.sampled_from(list(Verb)),
+    st.sampled_from(sorted(SIGNAL_OF)),
+    st.sampled_from([None, *Verdict]),
+    st.sampled_from([None, *sorted(SIGNAL_OF)]),
+)
+DELIVERIES = st.builds(Deliver, st.integers(0, 5), st.sampled_from(["sent", "failed", "unknown"]))
+MIXED = st.lists(CLOSES | CLOSES | CLOSES | DOINGS | DELIVERIES, min_size=1, max_size=25)
+CALM = st.builds(  # a success of some, and Watch's word that it is over
+    lambda customers, phase, ended, skip: Close(
+        Minute(back={"login": [(c, LOGIN_CELLS[0], 0) for c in customers]}),
+        (Word("a", phase, WHERE[2], 5, ended, 10),),
+        skip,
+    ),
+    st.lists(st.integers(2, 8)),
+    st.sampled_from([Phase.RECOVERING, Phase.RECOVERING, Phase.ENDED, Phase.RELAPSED]),
+    st.sampled_from([1, 2, 3, None]),
+    st.sampled_from([1, 3, 6]),
+)
+HIT = Close(Minute(bad={"login": [(c, LOGIN_CELLS[0], 0) for c in range(1, 9)]}), ())
+FOUND = Close(Minute(), (Word("a", Phase.OPENED, WHERE[2], 1, None, 30),))
+LIVES = st.lists(CALM | CALM | CALM | CLOSES | DOINGS | DELIVERIES, max_size=15).map(lambda rest: [HIT, FOUND, *rest])
+SCRIPTS: st.SearchStrategy[list[Doing]] = MIXED | LIVES
+
+
+@dataclass
+class Run:
+    """A script played on a world whose customers carry other keys."""
+
+    names: dict[int, int] = field(default_factory=dict)
+    send: bool = True
+    quiet: QuietHours = NO_QUIET
+
+    def __post_init__(self) -> None:
+        others = {self.names.get(c, c): r for c, r in OTHERS.items()}
+        self.world = World(config(send=self.send, quiet=self.quiet, min_probability=0.4), others)
+        self.told: list[Any] = []
+        self.back = {v: k for k, v in self.names.items()}
+
+    def play(self, doing: Doing) -> DeskEffects | str:
+        world = self.world
+        match doing:
+            case Close():
+                world.minute += doing.skip - 1
+                at = world.window_ms
+                return world.go(doing.minute.renamed(self.names), *(spoken(w, at) for w in doing.words))
+            case Do():
+                command = Command(doing.verb, doing.case, "ani", doing.verdict, doing.into)
+                before = world.desk.snapshot()
+                try:
+                    return world.step(command, world.now_ms)
+                except UsageError as error:
+                    assert world.desk.snapshot() == before
+                    return str(error)
+            case Deliver():
+                queued = sorted(
+                    (n.case, self.back.get(n.customer, n.customer), n.kind.value, n.episode, n.id)
+                    for n in world.store.notices.values()
+                    if n.state is NoticeState.QUEUED
+                )
+                which = queued[doing.which][-1] if doing.which < len(queued) else "nothing"
+                return world.step(Delivered(which, doing.outcome, "email"), world.now_ms)
+
+    def plain(self, effects: DeskEffects | str) -> Any:
+        """The effects with the customers' own names, and without what is a hash of their keys."""
+        if isinstance(effects, str):
+            return effects
+        built: Any = msgspec.to_builtins(
+            {name: getattr(effects, name) for name in ("cases", "ledger", "notices", "timeline", "evidence")}
+        )
+        for row in (*built["ledger"], *built["notices"]):
+            row["customer"] = self.back.get(row["customer"], row["customer"])
+            row.pop("id", None)
+        return built, effects.rewritten
+
+
+def spoken(word: Word, at: int) -> Any:
+    return anomaly(
+        word.id,
+        SIGNAL_OF[word.id],
+        word.where,
+        at,
+        phase=word.phase,
+        onset_ms=max(T0, at - word.onset * MINUTE_MS),
+        ended_ms=None if word.ended is None else at - word.ended * MINUTE_MS,
+        observed=word.observed,
+        expected=4.0,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(SCRIPTS, st.booleans(), st.sampled_from([NO_QUIET, QUIET]))
+def test_one_intent_per_person_and_only_what_they_may_hear(script: list[Doing], send: bool, quiet: QuietHours) -> None:
+    run = Run(send=send, quiet=quiet)
+    sent: set[tuple[str, int, Kind, int]] = set()
+    heard: dict[int, set[Kind]] = {}
+    for doing in script:
+        effects = run.play(doing)
+        if isinstance(effects, str):
+            continue
+        for notice in effects.notices:
+            key = (notice.case, notice.customer, notice.kind, notice.episode)
+            if notice.decision is Decision.SEND and notice.state in (NoticeState.QUEUED, NoticeState.SIMULATED):
+                assert key not in sent
+                sent.add(key)
+                assert notice.customer not in (0, 1, 3)  # nobody, unknown, without consent
+                if notice.kind is not Kind.PROBLEM:
+                    assert Kind.PROBLEM in heard[notice.customer]
+                if notice.kind is Kind.RESOLVED:
+                    row = run.world.store.ledger[notice.case, notice.customer]
+                    assert row.last_success_ms is not None and row.last_success_ms > row.last_failure_ms
+                    assert row.last_success_ms <= notice.at_ms - 5 * MINUTE_MS
+            if notice.state in (NoticeState.SENT, NoticeState.SIMULATED):
+                heard.setdefault(notice.customer, set()).add(notice.kind)
+        counts_add_up(run.world)
+
+
+def counts_add_up(world: World) -> None:
+    """The case's counters are those of its rows."""
+    store = world.store
+    for case in store.cases.values():
+        notices = [n for n in store.notices.values() if n.case == case.id]
+        counts = case.notices
+        states = [n.state for n in notices]
+        assert counts.sent == states.count(NoticeState.SENT) + states.count(NoticeState.SIMULATED)
+        assert counts.held == states.count(NoticeState.HELD)
+        assert counts.queued == states.count(NoticeState.QUEUED)
+        assert counts.failed == states.count(NoticeState.FAILED)
+        reasons = [n.reason for n in notices if n.state is NoticeState.DROPPED]
+        assert counts.dropped == {r: reasons.count(r) for r in set(reasons)}
+        rows = store.listed(case.id).values()
+        if case.affected is None:
+            assert not rows
+            continue
+        assert case.affected.confirmed == sum(r.grade == "confirmed" for r in rows)
+        assert case.affected.confirmed + case.affected.likely == len(rows)
+        assert case.affected.recovered == sum(r.state == "recovered" for r in rows)
+        assert case.affected.still_failing == sum(r.state == "still_failing" for r in rows)
+        assert case.contacts == sum(r.contact_ms is not None for r in rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCRIPTS, st.integers(0, 24), st.booleans())
+def test_from_a_snapshot_everything_goes_on_the_same(script: list[Doing], cut: int, send: bool) -> None:
+    one, other = Run(send=send), Run(send=send)
+    for i, doing in enumerate(script):
+        if i == cut:
+            data = other.world.desk.snapshot()
+            other.world.desk = Desk(other.world.config)
+            other.world.desk.restore(data)
+            assert other.world.desk.snapshot() == data
+        assert one.play(doing) == other.play(doing)
+    assert one.world.desk.snapshot() == other.world.desk.snapshot()
+
+
+@settings(max_examples=100, deadline=None)
+@given(SCRIPTS, st.permutations(range(1, 9)), st.integers(1, 2**62))
+def test_nothing_depends_on_the_customers_keys(script: list[Doing], order: list[int], offset: int) -> None:
+    one = Run()
+    other = Run(names={c: (offset + 7919 * order[c - 1]) * (-1) ** c for c in range(1, 9)})
+    for doing in script:
+        assert one.plain(one.play(doing)) == other.plain(other.play(doing))

@@ -38,10 +38,13 @@ _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]
 
 
 class Command(click.Command):
-    """A command whose help ends with an example and the exit codes."""
+    """A command whose help ends with an example and the exit codes, each option with a name in the environment."""
 
     def __init__(self, *args: Any, example: str = "", exits: dict[int, str] | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option) and parameter.envvar is None:
+                parameter.envvar, parameter.show_envvar = _environment_name(parameter.opts), True
         self.example = example
         self.exits = {code: text for code, text in (EXITS | (exits or {})).items() if text}
 
@@ -126,10 +129,14 @@ def group(*, example: str, default: str | None = None, **kwargs: Any) -> Callabl
 
 def option(*names: str, **kwargs: Any) -> Callable[[F], F]:
     """Make an option that the environment can set as well: `--day-count` by `TOCSIN_DAY_COUNT`, as the help shows."""
-    long = next(name for name in names if name.startswith("--"))
-    kwargs.setdefault("envvar", "TOCSIN_" + long.split("/")[0].lstrip("-").upper().replace("-", "_"))
+    kwargs.setdefault("envvar", _environment_name(names))
     kwargs.setdefault("show_default", kwargs.get("default") is not None and not kwargs.get("is_flag"))
     return click.option(*names, show_envvar=True, **kwargs)
+
+
+def _environment_name(names: Sequence[str]) -> str:
+    long = next(name for name in names if name.startswith("--"))
+    return "TOCSIN_" + long.split("/")[0].lstrip("-").upper().replace("-", "_")
 
 
 def config_option(function: F) -> F:

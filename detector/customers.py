@@ -5,10 +5,14 @@ hashed as the ids are, so resolving one needs the directory's hashes and none of
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
+import numpy as np
 import phonenumbers
+
+from detector.events import Ints
+from detector.remembered import Remembered
 
 _PHONE = re.compile(r"\+?[0-9][0-9 ().\-/]*")
 _MIN_DIGITS, _MAX_DIGITS = 7, 15
@@ -106,6 +110,7 @@ class CustomerKeys(dict[str | int | None, int]):
         super().__init__()
         self._key, self._aliases, self._region = key, aliases if aliases is not None else {}, region
         self._remembered = remembered
+        self._front = Remembered(self.__getitem__, key)
 
     def __missing__(self, raw: str | int | None) -> int:
         if len(self) >= self._remembered:
@@ -125,6 +130,17 @@ class CustomerKeys(dict[str | int | None, int]):
                 return known
         return plain
 
+    def column(self, raw: Sequence[str | int | None]) -> Ints:
+        """int64[ids]: the hash of each id, 0 where there is none."""
+        try:
+            hashes = self._front.of(raw)  # type: ignore[arg-type]  # an id that is no text raises TypeError
+        except TypeError:
+            hashes = self._front.of(["" if one is None else str(one) for one in raw])
+        if hashes is None:
+            return np.fromiter(map(self.__getitem__, raw), np.int64, len(raw))
+        return hashes
+
     def forget(self) -> None:
-        """Empty the memory: the aliases have changed."""
+        """Remember nothing: the aliases have changed."""
         self.clear()
+        self._front.forget()

@@ -21,7 +21,7 @@ from detector.customers import alias_forms as alias_forms
 from detector.customers import customer_key as customer_key
 from detector.customers import phone_e164 as phone_e164
 from detector.events import Batch, EventSchema, Floats, Ints, Invalid
-from detector.placement import Placement
+from detector.placement import partitions_of
 from detector.shape import JSON as JSON
 from detector.shape import Format as Format
 from detector.shape import Item, Row, Shape, dotted
@@ -92,7 +92,7 @@ class Decoder:
     ) -> None:
         self._schema, self._format, self._keys = schema, format, keys
         self._max_record_bytes, self._oldest_ms = max_record_bytes, oldest_ms
-        self._placement = Placement(partitions) if partitions > 1 else None
+        self._partitions = partitions
         self._shape = Shape(schema, format)
         self._times = self._shape.column(format.time.path)
         self._ids = None if format.id is None else self._shape.column(format.id)
@@ -278,14 +278,13 @@ class Decoder:
         if self._customers is None:
             return [None] * len(items), np.zeros(len(items), np.int64)
         given = self._customers(items)
-        customers = np.fromiter(map(self._keys.__getitem__, given), np.int64, len(given))
-        return _names(given), customers
+        return _names(given), self._keys.column(given)
 
     def _place(self, raw: list[str | None], ids: list[str | None]) -> Ints:
-        if self._placement is None:
+        if self._partitions == 1:
             return np.zeros(len(raw), np.int64)
         named = [customer or event or "" for customer, event in zip(raw, ids, strict=True)]
-        placed = np.fromiter(map(self._placement.__getitem__, named), np.int64, len(named))
+        placed = partitions_of(named, self._partitions)
         if "" in named:
             placed[[name == "" for name in named]] = 0
         return placed

@@ -1,5 +1,12 @@
 """Which partition a record belongs to: Kafka's default partitioner, so that files, HTTP and Kafka place alike."""
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from detector.events import Ints
+from detector.texts import packed
+
 _M = 0x5BD1E995
 _SEED = 0x9747B28C
 _MASK = 0xFFFFFFFF
@@ -40,15 +47,26 @@ def partition_of(key: str, partitions: int) -> int:
     return (murmur2(key.encode("utf-8", "surrogatepass")) & 0x7FFFFFFF) % partitions
 
 
-class Placement(dict[str, int]):
-    """Key → partition, remembered for speed only: emptied when full."""
+def partitions_of(keys: Sequence[str], partitions: int) -> Ints:
+    """int64[keys]: `partition_of` of each.
 
-    def __init__(self, partitions: int, remembered: int = 2**20) -> None:
-        super().__init__()
-        self.partitions, self._remembered = partitions, remembered
-
-    def __missing__(self, key: str) -> int:
-        if len(self) >= self._remembered:
-            self.clear()
-        partition = self[key] = partition_of(key, self.partitions)
-        return partition
+    Examples
+    --------
+    >>> partitions_of(["C-1042", "C-7"], 8).tolist() == [partition_of("C-1042", 8), partition_of("C-7", 8)]
+    True
+    """
+    rows = packed(keys)
+    if rows is None:
+        return np.array([partition_of(key, partitions) for key in keys], np.int64)
+    units, lengths = rows
+    multiplier, left = np.uint32(_M), lengths.copy()
+    h = np.uint32(_SEED) ^ lengths.astype(np.uint32)
+    for unit in units.T:
+        k = unit * multiplier
+        k = (k ^ k >> np.uint32(24)) * multiplier
+        # Zero behind the end, so the last unit is what murmur2 makes of the last one to three bytes.
+        h = np.where(left >= 4, h * multiplier ^ k, np.where(left > 0, (h ^ unit) * multiplier, h))
+        left -= 4
+    h = (h ^ h >> np.uint32(13)) * multiplier
+    h ^= h >> np.uint32(15)
+    return (h & np.uint32(0x7FFFFFFF)).astype(np.int64) % partitions

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.decode import CustomerKeys, alias_forms, customer_key, phone_e164
-from detector.placement import Placement, murmur2, partition_of
+from detector.placement import murmur2, partition_of, partitions_of
 
 KEY = b"a secret"
 
@@ -22,15 +22,14 @@ def test_murmur2_is_kafkas(data: bytes) -> None:
     assert murmur2(data) == kafka_murmur2(data)
 
 
-@given(st.text(max_size=10), st.integers(1, 50))
-def test_a_placement_remembers_what_it_computes(key: str, partitions: int) -> None:
-    placement = Placement(partitions, remembered=1)
-    assert [placement[key], placement["other"], placement[key]] == [
-        partition_of(key, partitions),
-        partition_of("other", partitions),
-        partition_of(key, partitions),
-    ]
-    assert len(placement) == 1
+@given(
+    st.lists(st.one_of(st.text(max_size=20), st.sampled_from(["a\nb", "x" * 64, "x" * 65])), min_size=1),
+    st.integers(1, 50),
+)
+def test_keys_are_placed_in_columns_as_each_alone(keys: list[str], partitions: int) -> None:
+    expected = [(kafka_murmur2(key.encode()) & 0x7FFFFFFF) % partitions for key in keys]
+    assert partitions_of(keys, partitions).tolist() == expected
+    assert [partition_of(key, partitions) for key in keys] == expected
 
 
 @given(st.text(max_size=20), st.integers(0, 2**64).map(str))
@@ -104,3 +103,39 @@ def test_new_aliases_are_seen_after_forgetting() -> None:
     aliases[before] = 5
     keys.forget()
     assert keys["ani"] == 5
+
+
+_ids = st.one_of(
+    st.none(),
+    st.integers(),
+    st.text(max_size=6),
+    st.sampled_from(["C1", "C1\0", "C1\n", "\n", "\0", "", "Jaténg €𝄞", "x" * 64, "x" * 65, "0" * 200]),
+    st.text(alphabet="ab\n", max_size=5),
+)
+
+
+@given(st.lists(st.lists(_ids, min_size=1, max_size=30), min_size=1, max_size=4))
+def test_a_column_of_ids_is_each_of_them(columns: list[list[str | int | None]]) -> None:
+    keys, alone = CustomerKeys(KEY), CustomerKeys(KEY)
+    for raw in columns:
+        expected = [alone[one] for one in raw]
+        assert keys.column(raw).tolist() == expected
+        assert keys.column(raw).tolist() == expected
+
+
+@pytest.mark.parametrize("form", ["C{:07}", "{}"], ids=["of one length", "of many"])
+def test_columns_of_many_customers_are_each_of_them(form: str) -> None:
+    keys, alone = CustomerKeys(KEY), CustomerKeys(KEY)
+    raw = [form.format(i * i % 19_997) for i in range(20_000)]
+    expected = [alone[one] for one in raw]
+    for start in [*range(0, 20_000, 1000)] * 2:
+        assert keys.column(raw[start : start + 1000]).tolist() == expected[start : start + 1000]
+
+
+def test_columns_see_new_aliases_after_forgetting() -> None:
+    aliases: dict[int, int] = {}
+    keys = CustomerKeys(KEY, aliases)
+    (before,) = keys.column(["ani"]).tolist()
+    aliases[before] = 5
+    keys.forget()
+    assert keys.column(["ani"]).tolist() == [5]

@@ -330,11 +330,9 @@ def _may_be_deep(block: bytes, codes: Any, ends: Ints) -> bool:
 
 def _depth(record: bytes) -> int:
     """Return how deep objects and arrays are nested; brackets in texts do not count."""
-    depth = deepest = 0
-    for code in _TEXT.sub(b"", record).translate(None, _NO_BRACKETS):
-        depth += 1 if code in (_OPEN, _BRACKET) else -1
-        deepest = max(deepest, depth)
-    return deepest
+    brackets = np.frombuffer(_TEXT.sub(b"", record).translate(None, _NO_BRACKETS), np.uint8)
+    opening = (brackets == _OPEN) | (brackets == _BRACKET)
+    return int(np.cumsum(np.where(opening, 1, -1)).max(initial=0))
 
 
 def _is_utf8(record: bytes) -> bool:

@@ -8,7 +8,7 @@ from detector.config import DAY_MS
 from detector.desk.cases import FINISHED, REOPEN_MS, UNFINISHED
 from detector.desk.ledger import Ledger
 from detector.desk.problems import Strand
-from detector.desk.records import Case, NoticeCounts
+from detector.desk.records import Case, CaseState, NoticeCounts
 from detector.desk.severity import severity
 from detector.desk.wording import title
 from detector.signals import Signal
@@ -55,6 +55,11 @@ class CaseFile(msgspec.Struct, kw_only=True):
     @property
     def names_people(self) -> bool:
         return any(s.names_people for s in self.strands)
+
+    @property
+    def follows(self) -> bool:
+        """Whether its ledger still takes windows in: a resolved one's does, for who gets through later."""
+        return self.names_people and self.case.state not in (CaseState.DISMISSED, CaseState.MERGED)
 
     @property
     def all_over(self) -> bool:

@@ -51,6 +51,23 @@ LOST_WINDOWS = 10
 CLOSED_MS = 8 * WEEK_MS
 """As long as the windows' records: an anomaly heard of again after its case left memory does not get that case's id."""
 FORMAT = 1
+STORY = (
+    "opened",
+    "joined",
+    "cause-revised",
+    "severity-changed",
+    "first-contact",
+    "notices",
+    "acknowledged",
+    "recovering",
+    "relapsed",
+    "resolved",
+    "reopened",
+    "dismissed",
+    "merged",
+    "signal-lost",
+)
+"""What a line of a case's timeline may be."""
 
 
 class _State(msgspec.Struct):
@@ -150,10 +167,12 @@ class Desk:
             self._let_go(step, file, closed.window_ms)
         for anomaly in sorted(closed.anomalies, key=lambda a: (a.signal, a.id)):
             self._anomaly(step, anomaly)
-        records = list(step.history.windows(closed.window_ms, to_ms)) if state.files else []
+        records: list[WindowRecord] | None = None
         for file in state.files.values():
-            fresh = records if file.ledger.next_ms == closed.window_ms else None
-            self._work_off(step, file, fresh)
+            fresh = file.follows and file.ledger.next_ms == closed.window_ms
+            if fresh and records is None:
+                records = list(step.history.windows(closed.window_ms, to_ms))
+            self._work_off(step, file, records if fresh else None)
         gone = {key for key, file in state.files.items() if file.gone(step.now_ms)}
         if gone:
             gone -= {n.case for n in state.outgoing.pending.values()}  # their counters still change
@@ -240,7 +259,7 @@ class Desk:
         else:
             id = anomaly.id
             if id in self._state.closed:
-                id = hashlib.blake2b(f"{id}/{anomaly.window_ms}".encode(), digest_size=16).hexdigest()
+                id = hashlib.blake2b(f"{id}/{anomaly.window_ms}".encode(), digest_size=6).hexdigest()
             case = open_case(anomaly, id, self._config.tenant, signal.mode, step.now_ms)
             file = CaseFile(case=case, strands=[], ledger=ledger)
             self._state.files[case.id] = file
@@ -282,7 +301,7 @@ class Desk:
         `records` are the windows that the ledger lacks; None: read them.
         """
         changed, touched = file.case.id in step.changed, False
-        if file.names_people and file.case.state not in (CaseState.DISMISSED, CaseState.MERGED):
+        if file.follows:
             ledger, to_ms = file.ledger, self._state.frontier_ms
             if changed:
                 self._rebuild(step, ledger, file.strands)

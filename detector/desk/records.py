@@ -1,6 +1,7 @@
 """What the Desk reads and what it gives: the contract between the Desk, the store and everything people see.
 
-The Desk reads one append-only log of `LogRecord`s (and, through `History`, the windows' records, which are a log of their own).
+The Desk reads one append-only log of `LogRecord`s (and, through `History`, the windows' records, which are a log of
+their own).
 It gives `DeskEffects`: whole rows to be written in the transaction that stores how far the log was read.
 """
 
@@ -20,7 +21,10 @@ from detector.watch.anomaly import Anomaly, Cause, Point
 
 
 class WindowClosed(msgspec.Struct, frozen=True, tag="window"):
-    """Every signal's Watch has committed this base window: the barrier at which the Desk moves on. Its anomalies are sorted by (signal, id)."""
+    """Every signal's Watch has committed this base window: the barrier at which the Desk moves on.
+
+    Its anomalies are sorted by (signal, id).
+    """
 
     window_ms: int
     width_ms: int
@@ -239,7 +243,10 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
-    """The decision to tell one customer one thing, or not. Key: (tenant, case, customer, kind, episode), hashed as `id`."""
+    """The decision to tell one customer one thing, or not.
+
+    Key: (tenant, case, customer, kind, episode), hashed as `id`.
+    """
 
     tenant: str
     id: str
@@ -267,7 +274,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TimelineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a case's story. `what` is one of a bounded set (opened, cause-revised, acknowledged, recovering, …)."""
+    """One line of a case's story. `what` is one of a bounded set: `detector.desk.desk.STORY`."""
 
     tenant: str
     case: str

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.config import MINUTE_MS, QuietHours
-from detector.desk.desk import Desk
+from detector.desk.desk import STORY, Desk
 from detector.desk.records import (
     Command,
     Decision,
@@ -218,6 +218,7 @@ def test_one_intent_per_person_and_only_what_they_may_hear(script: list[Doing], 
             if notice.state in (NoticeState.SENT, NoticeState.SIMULATED):
                 heard.setdefault(notice.customer, set()).add(notice.kind)
         counts_add_up(run.world)
+        assert {t.what for t in effects.timeline} <= set(STORY)
 
 
 def counts_add_up(world: World) -> None:

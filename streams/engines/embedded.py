@@ -89,6 +89,7 @@ class _Pending:
     advances: dict[str, Advance] = field(default_factory=dict)
     answers: list[Answer] = field(default_factory=list)
     retried: list[int] = field(default_factory=list)
+    worked_off: int = 0
 
     @property
     def rows(self) -> int:
@@ -196,7 +197,7 @@ class Runner:
             place = FilePlace(block.identity.encode(), self._decoder.state)
             self.advance(block.source, block.next_position, pack(place))
         else:
-            self.advance(entry.source, entry.next, pack(FilePlace(b"", self._decoder.state)))
+            self._work_off(entry)
             self._note_live(batch, ingest_ms)
         if self._watch is not None:
             self._watch(Step(block.source, block.next_position, effects))
@@ -227,6 +228,11 @@ class Runner:
         self.live = self.live or ingest_ms - newest <= LIVE_MS
         self._event_ms, self._entered_ms = newest, ingest_ms
 
+    def _work_off(self, entry: Entry) -> None:
+        assert self._decoder is not None, "a runner for commands reads nothing"
+        self.advance(entry.source, entry.next, pack(FilePlace(b"", self._decoder.state)))
+        self._pending.worked_off = entry.next
+
     def event_now_ms(self, now_ms: int) -> int | None:
         """Return what time it is for a live source: its newest event's, and what has passed since that one entered.
 
@@ -239,10 +245,9 @@ class Runner:
 
     def tick(self, now_ms: int, entry: Entry) -> Effects:
         """Let time pass on a live source, as a record of the live log."""
-        assert self._decoder is not None
         effects = self.pipeline.tick(now_ms)
         self._take(effects, entry.source)
-        self.advance(entry.source, entry.next, pack(FilePlace(b"", self._decoder.state)))
+        self._work_off(entry)
         if self._watch is not None:
             self._watch(Step(entry.source, entry.next, effects))
         return effects
@@ -330,6 +335,7 @@ class Runner:
             config=in_force,
             answers=pending.answers,
             retried=pending.retried,
+            worked_off=pending.worked_off,
             sources=pending.sources,
         )
         self.store.commit(pending.effects, also)

@@ -85,7 +85,7 @@ class Follower:
         if not policy.send:
             return None
         channels = {name: load(name) for name in policy.channels}
-        return Notifier(self._store, self._runner.directory, self._session.run.config, channels)
+        return Notifier(self._store, self._runner.directory, self._session.run.config, channels, self._persist)
 
     def _stopped(self) -> bool:
         return self._session.stop.signal is not None
@@ -127,7 +127,6 @@ class Follower:
     def _commit(self) -> None:
         now_ms = self._clock.now_ms()
         self._persist(lambda: self._runner.commit(now_ms))
-        self._store.prune_intake(self._next)
         if self._notifier is not None and self._notifier.work(now_ms):
             self._persist(lambda: self._runner.commit(now_ms))
 

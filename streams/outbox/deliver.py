@@ -8,7 +8,7 @@ Promises
 - What came of it goes to the Desk through the inbox, in the transaction that marks the row.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -23,6 +23,7 @@ from streams.store import tables as t
 from streams.store.directory import Customer, CustomerDirectory
 
 BATCH = 100
+Row = sa.Row[tuple[object, ...]]
 FIRST_RETRY_MS = 30_000
 MAX_ATTEMPTS = 8
 
@@ -41,12 +42,20 @@ class Notifier:
     ----------
     channels
         By name, as the notices name them.
+    persist
+        Does a write, and again where the store can't be written now: what was sent must be written down.
     """
 
     def __init__(
-        self, store: Store, directory: CustomerDirectory, config: Config, channels: Mapping[str, Channel]
+        self,
+        store: Store,
+        directory: CustomerDirectory,
+        config: Config,
+        channels: Mapping[str, Channel],
+        persist: Callable[[Callable[[], None]], None] = lambda write: write(),
     ) -> None:
         self._store, self._directory, self._config, self._channels = store, directory, config, channels
+        self._persist = persist
 
     def recover(self, now_ms: int) -> int:
         """Settle what a crash left claimed; returns how many there were."""
@@ -54,7 +63,8 @@ class Notifier:
         for row in left:
             channel = self._channels.get(row.channel)
             if channel is not None and channel.on_unknown is OnUnknown.RESEND:
-                self._mark(row, "waiting", due_ms=now_ms)
+                with self._store.transaction() as connection:
+                    self._mark(connection, row, "waiting", due_ms=now_ms)
             else:
                 self._done(row, Sent(Outcome.UNKNOWN, "a crash left it unknown"), now_ms)
         return len(left)
@@ -73,7 +83,7 @@ class Notifier:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _rows(self, state: str, now_ms: int) -> list[sa.Row[tuple[object, ...]]]:
+    def _rows(self, state: str, now_ms: int) -> list[Row]:
         table = t.outbox
         wanted = sa.select(table).where(table.c.tenant == self._store.tenant, table.c.state == state)
         if state == "waiting":
@@ -81,24 +91,24 @@ class Notifier:
         with self._store.reading() as connection:
             return list(connection.execute(wanted.order_by(table.c.due_ms, table.c.notice)))
 
-    def _claim(self, now_ms: int) -> list[sa.Row[tuple[object, ...]]]:
+    def _claim(self, now_ms: int) -> Sequence[Row]:
         found = self._rows("waiting", now_ms)
-        for row in found:
-            self._mark(row, "claimed", claimed_ms=now_ms, attempts=row.attempts + 1)
+
+        def write() -> None:
+            with self._store.transaction() as connection:
+                for row in found:
+                    self._mark(connection, row, "claimed", claimed_ms=now_ms, attempts=row.attempts + 1)
+
+        if found:
+            self._persist(write)
         return found
 
-    def _mark(self, row: sa.Row[tuple[object, ...]], state: str, **values: object) -> None:
-        with self._store.transaction() as connection:
-            self._marked(connection, row, state, values)
-
-    def _marked(
-        self, connection: sa.Connection, row: sa.Row[tuple[object, ...]], state: str, values: Mapping[str, object]
-    ) -> None:
+    def _mark(self, connection: sa.Connection, row: Row, state: str, **values: object) -> None:
         table = t.outbox
         mine = (table.c.tenant == self._store.tenant) & (table.c.notice == row.notice)
         connection.execute(sa.update(table).where(mine).values(state=state, **values))
 
-    def _gate(self, row: sa.Row[tuple[object, ...]], now_ms: int) -> Outgoing | Suppressed:
+    def _gate(self, row: Row, now_ms: int) -> Outgoing | Suppressed:
         """Return the message with its address, or why it must not go out."""
         with self._store.reading() as connection:
             table = t.notices
@@ -123,28 +133,31 @@ class Notifier:
         address = customer.address(channel)
         return Outgoing(notice.id, notice.case, notice.kind.value, address, notice.language, message)
 
-    def _done(self, row: sa.Row[tuple[object, ...]], sent: Sent, now_ms: int, state: str | None = None) -> None:
+    def _done(self, row: Row, sent: Sent, now_ms: int, state: str | None = None) -> None:
         """Write down what came of an attempt, and tell the Desk where it is final."""
         attempt = row.attempts + 1
         again = sent.outcome is Outcome.AGAIN and attempt < MAX_ATTEMPTS
         outcome = Outcome.FAILED if sent.outcome is Outcome.AGAIN and not again else sent.outcome
-        with self._store.transaction() as connection:
-            if again:
-                due_ms = now_ms + FIRST_RETRY_MS * 2 ** (attempt - 1)
-                self._marked(connection, row, "waiting", {"due_ms": due_ms, "attempts": attempt})
-            else:
-                self._marked(connection, row, state or outcome.value, {"attempts": attempt})
-            values = {
-                "tenant": self._store.tenant,
-                "notice": row.notice,
-                "attempt": attempt,
-                "channel": row.channel,
-                "outcome": state or outcome.value,
-                "at_ms": now_ms,
-                "detail": sent.detail,
-            }
-            connection.execute(rows.upsert(t.delivery), values)
-            if not again:
-                record = Delivered(notice=row.notice, outcome=outcome.value, channel=row.channel)
-                letter = {"tenant": self._store.tenant, "state": "waiting", "data": pack(record), "answer": ""}
-                connection.execute(sa.insert(t.inbox), letter)
+        values = {
+            "tenant": self._store.tenant,
+            "notice": row.notice,
+            "attempt": attempt,
+            "channel": row.channel,
+            "outcome": state or outcome.value,
+            "at_ms": now_ms,
+            "detail": sent.detail,
+        }
+        record = Delivered(notice=row.notice, outcome=outcome.value, channel=row.channel)
+        letter = {"tenant": self._store.tenant, "state": "waiting", "data": pack(record), "answer": ""}
+
+        def write() -> None:
+            with self._store.transaction() as connection:
+                connection.execute(rows.upsert(t.delivery), values)
+                if again:
+                    due_ms = now_ms + FIRST_RETRY_MS * 2 ** (attempt - 1)
+                    self._mark(connection, row, "waiting", due_ms=due_ms, attempts=attempt)
+                else:
+                    self._mark(connection, row, state or outcome.value, attempts=attempt)
+                    connection.execute(sa.insert(t.inbox), letter)
+
+        self._persist(write)

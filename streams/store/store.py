@@ -264,11 +264,6 @@ class Store:
             for row in connection.execute(wanted).yield_per(16):
                 yield IntakeRow(row.seq, row.source, row.position, row.next, row.ingest_ms, row.data, row.detail)
 
-    def prune_intake(self, below_seq: int) -> None:
-        """Forget rows that the committed snapshot lies behind."""
-        with self.transaction() as connection:
-            connection.execute(sa.delete(t.intake).where(t.intake.c.tenant == self.tenant, t.intake.c.seq < below_seq))
-
     # --- sums -----------------------------------------------------------------------------------------------------
 
     def tally(self) -> dict[str, dict[str, int]]:

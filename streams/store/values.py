@@ -81,6 +81,8 @@ class Commit:
     snapshot: Snapshot | None = None
     config: InForce | None = None
     answers: Sequence[Answer] = ()
+    worked_off: int = 0
+    """Rows of the live log before this one are behind the snapshot: they are forgotten."""
     retried: Sequence[int] = ()
     """Numbers of dead letters that were read again: they are taken out, and counted as what they are now."""
     sources: Sequence[str] = ()

@@ -36,6 +36,9 @@ class Writer:
             self._connection.execute(
                 sa.update(t.inbox).where(t.inbox.c.id == done.id).values(state=state, answer=done.refused)
             )
+        if also.worked_off:
+            behind = (t.intake.c.tenant == self._tenant) & (t.intake.c.seq < also.worked_off)
+            self._connection.execute(sa.delete(t.intake).where(behind))
         if also.config is not None:
             self._configured(also.config)
 

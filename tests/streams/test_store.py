@@ -404,7 +404,7 @@ def test_the_live_log_is_read_from_where_a_snapshot_stands(store: Store) -> None
     log = [IntakeRow(i, "log", i * 10, i * 10 + 10, 1_000 + i, None if i == 2 else b"x", b"d") for i in range(1, 5)]
     store.append_intake(log)
     assert list(store.intake(2)) == log[1:]
-    store.prune_intake(3)
+    store.commit(Effects(), Commit(worked_off=3))
     assert list(store.intake(0)) == log[2:]
 
 

@@ -211,6 +211,37 @@ class SshdDecoder:
         return min(starts, key=lambda ms: abs(ms - (near_ms or 0)), default=None)
 
 
+def year_of(head: bytes, changed_ms: int) -> int | None:
+    """Return the year of a log's first line: the latest in which its stamp is not after the file's last change.
+
+    Parameters
+    ----------
+    head
+        The file's beginning.
+    changed_ms
+        When it was last written to.
+
+    Returns
+    -------
+    None where no line has a stamp without a year.
+
+    Examples
+    --------
+    >>> year_of(b"Dec 31 23:59:58 host sshd[1]: hello", 1_775_000_000_000)
+    2025
+    """
+    for line in head.splitlines():
+        match = _LINE.fullmatch(line.decode(errors="replace"))
+        if match is None or match["iso"]:
+            continue
+        year = int(np.datetime64(changed_ms, "ms").astype("M8[Y]").astype(int)) + 1970
+        for candidate in range(year, year - 9, -1):  # A leap day may be eight years back.
+            day = day_number(candidate, _MONTHS.get(match["month"], 0), int(match["day"]))
+            if day is not None and (day - 1) * DAY_MS <= changed_ms:  # A day's grace: the zone may be any.
+                return candidate
+    return None
+
+
 def _is_utf8(record: bytes) -> bool:
     try:
         record.decode()

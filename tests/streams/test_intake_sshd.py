@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.config import Config
 from detector.events import REASONS, Batch, EventSchema
-from streams.intake.sshd import NOT_AN_EVENT, SSHD_SIGNALS, SshdDecoder
+from streams.intake.sshd import NOT_AN_EVENT, SSHD_SIGNALS, SshdDecoder, year_of
 
 SCHEMA = EventSchema(("kind", "channel", "known", "method", "outcome", "source", "user"), ("latency",))
 HEAD = b"Mar 27 13:06:56 host sshd[1291]: "
@@ -225,6 +225,22 @@ def test_without_a_year_the_ingest_time_says_it() -> None:
         "2031-01-01T00:01:00+00:00",
     ]
     assert [one.reason for one in decode(FAILED, year=None).invalid] == ["bad-time"]
+
+
+@pytest.mark.parametrize(
+    ("stamp", "changed", "year"),
+    [
+        pytest.param("Mar 27 13:06:56", "2026-04-20", 2026, id="this year's"),
+        pytest.param("Dec 31 23:59:58", "2026-04-20", 2025, id="begun last year"),
+        pytest.param("Apr 20 23:59:58", "2026-04-20", 2026, id="of the last day"),
+        pytest.param("Feb 29 00:00:00", "2027-04-20", 2024, id="a leap day"),
+        pytest.param("2026-03-27T13:06:56Z", "2026-04-20", None, id="states its year"),
+        pytest.param("Foo 27 13:06:56", "2026-04-20", None, id="no month"),
+    ],
+)
+def test_a_log_begins_in_the_latest_year_that_fits_its_last_change(stamp: str, changed: str, year: int | None) -> None:
+    changed_ms = int(datetime.fromisoformat(f"{changed}T12:00:00+00:00").timestamp() * 1000)
+    assert year_of(b"a note\n" + at(stamp), changed_ms) == year
 
 
 _texts = st.one_of(

@@ -1,0 +1,281 @@
+"""The commands that read and work on a store: their machine output, and what people see."""
+
+import base64
+import csv
+import io
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streams.cli.affected import guarded
+from streams.cli.main import main
+from streams.engines.lock import only_runner
+from streams.store import open_store
+from tests.streams.shop import Shop, lines
+
+CASE_FIELDS = {
+    "id",
+    "mode",
+    "title",
+    "state",
+    "severity",
+    "signals",
+    "onset",
+    "detected_at",
+    "opened_at",
+    "ended_at",
+    "resolved_at",
+    "causes",
+    "evidence",
+    "affected",
+    "notices",
+    "verdict",
+}
+
+
+class Tocsin:
+    """Runs commands on one store."""
+
+    def __init__(self, db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.db, self._capsys = db, capsys
+
+    def __call__(self, *arguments: str, exits: int = 0) -> str:
+        code = main([*arguments, "--db", str(self.db)])
+        found = self._capsys.readouterr()
+        assert code == exits, found.err
+        self.err = found.err
+        return found.out
+
+    def json(self, *arguments: str, exits: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", exits=exits))
+
+
+@pytest.fixture
+def tocsin(replayed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tocsin:
+    copied = tmp_path / "tocsin.db"
+    shutil.copy(replayed, copied)
+    return Tocsin(copied, capsys)
+
+
+@pytest.fixture
+def case(tocsin: Tocsin) -> str:
+    (found,) = tocsin.json("cases", "--all")
+    return str(found["id"])
+
+
+# --- cases ------------------------------------------------------------------------------------------------------------
+
+
+def test_cases_have_the_fixed_fields(tocsin: Tocsin) -> None:
+    (found,) = tocsin.json("cases", "list", "--all")
+    assert set(found) >= CASE_FIELDS
+    assert found["signals"] == ["payment-declines"]
+    assert found["causes"][0]["where"] == {"bank": "BNI"}
+    assert set(found["evidence"]) == {"expected", "observed", "score"}
+    assert set(found["affected"]) == {"confirmed", "likely", "still_failing", "recovered"}
+    assert {"sent", "held", "dropped"} <= set(found["notices"])
+    assert found["onset"] < found["detected_at"] <= found["opened_at"]
+    assert found["onset"].endswith("Z")
+
+
+def test_a_case_is_shown_with_its_evidence_and_story(tocsin: Tocsin, case: str) -> None:
+    text = tocsin("cases", "show", case[:5])
+    for words in ("Payments are declined", "WIB", "bank = BNI", "observed", "expected ", "opened", "confirmed"):
+        assert words in text
+    assert "\x1b" not in text
+    full = tocsin.json("cases", "show", case)
+    assert full["timeline"][0]["what"] == "opened"
+    assert full["points"][0].keys() == {"signal", "window", "observed", "expected", "trials", "low", "high"}
+    assert case[:8] in tocsin("cases", "--all")
+
+
+def test_a_case_that_is_not_there_is_wrong_usage(tocsin: Tocsin) -> None:
+    tocsin("cases", "show", "nothing", exits=2)
+    assert "there is none" in tocsin.err
+    for command in (("affected", "nothing"), ("why", "C-1", "nothing"), ("cases", "ack", "nothing")):
+        tocsin(*command, exits=2)
+
+
+def test_working_on_a_case_changes_it_and_is_told(tocsin: Tocsin, case: str) -> None:
+    done = tocsin.json("cases", "dismiss", case[:6], "--verdict", "expected", "--by", "ani")
+    assert (done["state"], done["verdict"]) == ("dismissed", "expected")
+    assert tocsin.json("cases") == []
+    assert "Nothing is wrong that we can see" in tocsin("cases")
+    assert "dismissed by ani" in tocsin("cases", "show", case)
+    tocsin("cases", "ack", case, exits=2)
+    assert "dismissed" in tocsin.err
+
+
+def test_a_command_beside_a_runner_is_left_for_it(tocsin: Tocsin, case: str) -> None:
+    with only_runner(tocsin.db):
+        tocsin("cases", "resolve", case)
+    assert "left for the runner" in tocsin.err
+    with open_store(tocsin.db) as store:
+        assert len(store.waiting()) == 1
+
+
+# --- who --------------------------------------------------------------------------------------------------------------
+
+
+def test_affected_lists_who_is_hit_with_what_was_decided(tocsin: Tocsin, case: str) -> None:
+    found = tocsin.json("affected", case)
+    (listed,) = tocsin.json("cases", "--all")
+    assert len(found) == listed["affected"]["confirmed"] + listed["affected"]["likely"]
+    assert [row["customer"] for row in found] == sorted(row["customer"] for row in found)
+    fields = {"customer", "grade", "state", "probability", "first_failure", "last_failure", "tries", "last_success"}
+    assert set(found[0]) >= fields | {"notices"}
+    notices = [notice for row in found for notice in row["notices"]]
+    assert set(notices[0]) == {"kind", "channel", "state", "reason", "at"}
+    assert {notice["state"] for notice in notices} >= {"simulated", "dropped"}
+    table = tocsin("affected", case)
+    assert found[0]["customer"] in table
+
+
+def test_csv_is_the_same_list_and_computes_nothing(tocsin: Tocsin, case: str) -> None:
+    rows = list(csv.DictReader(io.StringIO(tocsin("affected", case, "--csv"))))
+    assert [row["customer"] for row in rows] == [row["customer"] for row in tocsin.json("affected", case)]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+628123", "-1", "@SUM(A1)", "\tx", "\rx"])
+def test_a_cell_that_a_spreadsheet_would_compute_is_text(text: str) -> None:
+    assert guarded(text) == f"'{text}"
+
+
+def test_why_names_the_decision_and_every_check(tocsin: Tocsin, case: str) -> None:
+    rows = tocsin.json("affected", case)
+    told = next(row for row in rows if any(n["state"] == "simulated" for n in row["notices"]))
+    found = tocsin.json("why", told["customer"], case)
+    assert found["decision"] == "send"
+    assert {"decision", "reason", "until", "checks"} <= set(found)
+    assert {"rule", "decision", "reason", "detail"} <= set(found["checks"][0])
+    assert tocsin.json("why", "user" + told["customer"][2:], case) == found
+    not_told = next(row for row in rows if row["notices"] and row["notices"][0]["state"] == "dropped")
+    found = tocsin.json("why", not_told["customer"], case)
+    assert (found["decision"], found["reason"]) == ("drop", not_told["notices"][0]["reason"])
+    assert not_told["notices"][0]["reason"] in tocsin("why", not_told["customer"], case)
+
+
+def test_why_of_somebody_who_was_not_hit_is_no(tocsin: Tocsin, case: str) -> None:
+    hit = {row["customer"] for row in tocsin.json("affected", case)}
+    other = next(name for name in (f"C-{i}" for i in range(1, 3_000)) if name not in hit)
+    assert tocsin.json("why", other, case, exits=1)["decision"] is None
+    tocsin("why", "nobody at all", case, exits=2)
+
+
+# --- dump -------------------------------------------------------------------------------------------------------------
+
+
+def test_the_dump_is_sorted_ndjson_without_hashes(tocsin: Tocsin) -> None:
+    documents = [json.loads(line) for line in tocsin("dump").splitlines()]
+    kinds = [document["type"] for document in documents]
+    assert kinds == sorted(kinds, key=["case", "ledger", "notice"].index)
+    ledger = [(d["case"], d["customer"]) for d in documents if d["type"] == "ledger"]
+    assert ledger == sorted(ledger)
+    notices = [(d["case"], d["customer"], d["kind"], d["episode"]) for d in documents if d["type"] == "notice"]
+    assert notices == sorted(notices)
+    assert all(d["customer"].startswith("C-") for d in documents if "customer" in d)
+    assert all(round(d["probability"], 6) == d["probability"] for d in documents if d["type"] == "ledger")
+
+
+def test_the_dump_of_an_erased_customer_names_nobody(tocsin: Tocsin, case: str) -> None:
+    customer = tocsin.json("affected", case)[0]["customer"]
+    tocsin("customers", "erase", customer, "--yes")
+    documents = [json.loads(line) for line in tocsin("dump").splitlines()]
+    assert customer not in {d.get("customer") for d in documents}
+    assert "(erased)" in {d.get("customer") for d in documents}
+    assert "(erased)" in tocsin("affected", case)
+
+
+# --- dead letters -----------------------------------------------------------------------------------------------------
+
+
+def test_dead_letters_are_listed_shown_and_still_none(tocsin: Tocsin) -> None:
+    found = tocsin.json("dead")
+    assert [letter["reason"] for letter in found] == ["not-json", "missing-field"] * 2
+    assert {"source", "position", "reason", "path", "bytes"} <= set(found[0])
+    assert base64.b64decode(found[0]["bytes"]) == b"no event at all"
+    assert [d["path"] for d in tocsin.json("dead", "list", "--reason", "missing-field")] == ["$.time"] * 2
+    assert "no event at all" in tocsin("dead")
+    assert "no event at all" in tocsin("dead", "show", str(found[0]["n"]))
+    tocsin("dead", "show", "999", exits=2)
+    assert tocsin.json("dead", "retry", exits=1) == {"applied": 0, "dropped": {}, "left": 4}
+    assert tocsin.json("dead") == found
+
+
+# --- customers --------------------------------------------------------------------------------------------------------
+
+
+def test_customers_are_imported_shown_opted_out_and_erased(tocsin: Tocsin, tmp_path: Path) -> None:
+    file = tmp_path / "more.csv"
+    file.write_text("id,name,phone,consent\nN-1,Ani,0812-3456-7890,all\nN-2,Budi,nonsense,all\n", encoding="utf-8")
+    found = tocsin.json("customers", "import", str(file), exits=1)
+    assert found == {
+        "imported": 1,
+        "rejected": [
+            {"line": 3, "column": "phone", "found": "nonsense", "allowed": "a phone number such as +628123456789"}
+        ],
+    }
+    assert tocsin.json("customers", "show", "+62 812 3456 7890")["consent"] == ["all"]
+    tocsin("customers", "opt-out", "N-1")
+    assert tocsin.json("customers", "show", "N-1")["consent"] == []
+    tocsin("customers", "erase", "N-1", "--yes")
+    tocsin("customers", "show", "N-1", exits=2)
+    assert tocsin.json("customers")["known"] == 2_899
+    assert "2,899 customers" in tocsin("customers", "show")
+
+
+def test_erasing_asks_first(tocsin: Tocsin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    tocsin("customers", "erase", "C-1", exits=130)
+    assert tocsin.json("customers", "show", "C-1")["name"] == "Name 1"
+
+
+# --- replay -----------------------------------------------------------------------------------------------------------
+
+
+def test_replay_prints_its_sums_and_adds_nothing_when_run_again(tocsin: Tocsin, shop: Shop) -> None:
+    again = tocsin.json("replay", "--config", str(shop.folder), str(shop.events))
+    assert set(again) == {"events", "applied", "dropped", "dead", "windows", "cases", "notices"}
+    assert again["events"] == len(lines())
+    assert (again["cases"], again["dead"]) == (1, {"missing-field": 2, "not-json": 2})
+    text = tocsin("replay", "--config", str(shop.folder), str(shop.events))
+    assert f"{len(lines()):,} events" in text
+    assert "tocsin cases --all --db" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(("--follow", "a", "b"), "expected one FILE", id="two files to follow"),
+        pytest.param(("missing.ndjson",), "missing.ndjson", id="no such file"),
+        pytest.param(("--format", "unheard-of", "x"), "unheard-of", id="no such format"),
+    ],
+)
+def test_replay_refuses_what_it_cannot_do(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    db = tmp_path / "new.db"
+    assert main(["replay", "--config", str(shop.folder), "--db", str(db), *arguments]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_sshd_brings_its_own_signal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "auth.log"
+    line = "Mar 27 13:06:56 host sshd[1]: Failed password for invalid user admin from 10.0.0.1 port 4 ssh2\n"
+    log.write_text(line * 3 + "Mar 27 13:06:57 host cron[2]: session opened\n", encoding="utf-8")
+    db = tmp_path / "ssh.db"
+    assert main(["replay", "--format", "sshd", "--year", "2025", "--db", str(db), "--json", str(log)]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["events"], found["applied"], found["dropped"]) == (4, 3, {"not-an-event": 1})
+    with open_store(db) as store:
+        assert len(store.in_force()) == 1
+
+
+def test_a_store_that_is_not_there_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["cases"], ["dump"], ["dead"], ["affected", "x"], ["why", "a", "b"], ["customers", "show"]):
+        assert main([*command, "--db", str(tmp_path / "none.db")]) == 2
+        assert "there is no store here" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

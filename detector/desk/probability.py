@@ -2,7 +2,8 @@
 
 From an anomaly's points: where e failures were expected and o observed, a failure was the problem's with probability
 1 - e/o. Windows are thin, so both are summed over a kernel around the failure's window, inside the problem only:
-before the onset and after the end another rate holds.
+before the onset and after the end another rate holds. Where it is uncertain whether the problem was on yet, or still,
+that uncertainty is a factor of its own.
 """
 
 import msgspec
@@ -20,17 +21,24 @@ HIGHEST = 0.9999
 
 
 class Points(msgspec.Struct):
-    """An anomaly's windows, oldest first: observed against expected failures in its causes."""
+    """An anomaly's windows, oldest first: observed against expected in its causes, and how surely it was on."""
 
     window_ms: Ints
     observed: Ints
     expected: Floats
+    active: Floats
+
+    @classmethod
+    def none(cls) -> "Points":
+        """Return no windows."""
+        return cls(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
     def within(self, from_ms: int, to_ms: int | None) -> "Points":
         """The windows that start in [from_ms, to_ms)."""
         low = int(np.searchsorted(self.window_ms, from_ms))
         high = len(self.window_ms) if to_ms is None else int(np.searchsorted(self.window_ms, to_ms))
-        return Points(self.window_ms[low:high], self.observed[low:high], self.expected[low:high])
+        span = slice(low, high)
+        return Points(self.window_ms[span], self.observed[span], self.expected[span], self.active[span])
 
 
 def by_window(points: Points) -> Floats:
@@ -44,12 +52,12 @@ def by_window(points: Points) -> Floats:
     Returns
     -------
     float64[windows]
-        max(0, 1 - sum of expected / sum of observed) over the kernel around each window.
+        max(0, 1 - sum of expected / sum of observed) over the kernel around each window, times `active`.
 
     Examples
     --------
-    >>> by_window(Points(np.arange(3), np.array([10, 10, 40]), np.array([5.0, 5.0, 5.0])))
-    array([0.75, 0.75, 0.75])
+    >>> by_window(Points(np.arange(3), np.array([10, 10, 40]), np.array([5.0, 5.0, 5.0]), np.array([0.5, 1, 1])))
+    array([0.375, 0.75 , 0.75 ])
     """
     n = len(points.window_ms)
     observed = np.concatenate(([0], np.cumsum(points.observed)))
@@ -63,7 +71,7 @@ def by_window(points: Points) -> Floats:
             break
         half[short] *= 2
     ratio = np.where(seen > 0, (expected[high] - expected[low]) / np.maximum(seen, 1), 1.0)
-    share: Floats = np.floor(np.clip(1.0 - ratio, 0.0, HIGHEST) * 10_000 + 1e-6) / 10_000
+    share: Floats = np.floor(np.clip((1.0 - ratio) * points.active, 0.0, HIGHEST) * 10_000 + 1e-6) / 10_000
     return share
 
 

@@ -86,6 +86,7 @@ class Strand(msgspec.Struct, kw_only=True):
             np.concatenate((self.points.window_ms[:kept], np.array([p.window_ms for p in new], np.int64))),
             np.concatenate((self.points.observed[:kept], np.array([p.observed for p in new], np.int64))),
             np.concatenate((self.points.expected[:kept], np.array([p.expected for p in new], np.float64))),
+            np.concatenate((self.points.active[:kept], np.array([p.active for p in new], np.float64))),
         )
 
     def cause_of(self, cell: tuple[str, ...]) -> int:
@@ -117,7 +118,7 @@ def strand_of(anomaly: Anomaly, signal: Signal) -> Strand:
         score=anomaly.score,
         seen_ms=anomaly.window_ms,
         said_ms=anomaly.at_ms,
-        points=Points(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)),
+        points=Points.none(),
     )
     strand.take(anomaly)
     return strand

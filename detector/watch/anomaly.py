@@ -30,6 +30,8 @@ class Point(msgspec.Struct, frozen=True):
     trials: int
     low: float
     high: float
+    active: float = 1.0
+    """Probability that the problem was on in this window: below 1 only around its onset and its end."""
 
 
 class Phase(StrEnum):

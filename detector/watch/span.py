@@ -1,7 +1,7 @@
 """When a problem began and when it ended, from observed against expected, window by window.
 
-Both edges lean outward by a little likelihood: leaving out customers who were hit costs more than asking a few too
-many.
+Every window's likelihood as the beginning (or the end) is weighed, so that each window gets a probability that the
+problem was on in it. The onset leans outward: a slow beginning is easily cut off, and a minute too many adds few.
 """
 
 import numpy as np
@@ -9,7 +9,8 @@ import numpy as np
 from detector.events import Floats
 from detector.watch.evidence import poisson_gain
 
-EDGE_NATS = 2.0
+LEAN = 0.25
+"""The onset is the first window by which the problem had begun with this probability."""
 LOOK_BACK = 180
 """Windows before the strongest step in which a slow beginning is looked for."""
 
@@ -18,8 +19,10 @@ def _suffix(values: Floats) -> Floats:
     return np.cumsum(values[::-1])[::-1]
 
 
-def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True) -> int:
-    """Index of the window in which the problem began: a step or a ramp, whichever is likelier.
+def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True) -> tuple[int, Floats]:
+    """Index of the window in which the problem began, and per window the probability that it had begun by then.
+
+    A step and a ramp are weighed against each other.
 
     Parameters
     ----------
@@ -31,31 +34,29 @@ def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True
     Examples
     --------
     >>> quiet, bad = [2, 1, 2, 3, 2] * 6, [20, 25, 22]
-    >>> onset(np.array(quiet + bad, float), np.full(33, 2.0), np.full(33, 40.0))
+    >>> onset(np.array(quiet + bad, float), np.full(33, 2.0), np.full(33, 40.0))[0]
     30
     """
-    n = len(observed)
     a, m = _suffix(observed), np.maximum(_suffix(expected), 1e-9)
     gain = np.where((a > m) == up, poisson_gain(a, m), -np.inf)
     step = int(gain.argmax())
-    if not up:
-        return _edge(gain, step)
-    low = max(0, step - LOOK_BACK)
-    rise = _risen(observed, expected, weight, step) + 1
-    o, e, w = observed[low:rise], expected[low:rise], weight[low:rise]
-    stepped = np.array([_gain_from(o, e, i) for i in range(len(o))])
-    ramped = _ramps(o, e, w)
-    best = int(stepped.argmax())
-    if ramped.max() > stepped[best] + 1.0:
-        return low + _edge(ramped, int(ramped.argmax()))
-    return min(low + _edge(stepped, best), n - 1)
+    if up:
+        low = max(0, step - LOOK_BACK)
+        rise = _risen(observed, expected, weight, step) + 1
+        o, e, w = observed[low:rise], expected[low:rise], weight[low:rise]
+        gain = np.full(len(observed), -np.inf)
+        gain[low:rise] = np.logaddexp([_gain_from(o, e, i) for i in range(len(o))], _ramps(o, e, w))
+    began = np.minimum(np.cumsum(_weights(gain)), 1.0)
+    return int(np.flatnonzero(began >= LEAN)[0]), began
 
 
-def _edge(gain: Floats, best: int) -> int:
-    """The earliest window before `best` from which the likelihood stays within the edge."""
-    while best > 0 and gain[best - 1] >= gain.max() - EDGE_NATS:
-        best -= 1
-    return best
+def _weights(gain: Floats) -> Floats:
+    """float64[hypotheses]: their probabilities, given their log likelihoods; all on the first where none has any."""
+    if not np.isfinite(gain).any():
+        first: Floats = np.eye(1, len(gain))[0]
+        return first
+    weights: Floats = np.exp(gain - gain.max())
+    return weights / weights.sum()
 
 
 def _gain_from(observed: Floats, expected: Floats, start: int) -> float:
@@ -96,18 +97,19 @@ def _ramps(observed: Floats, expected: Floats, weight: Floats) -> Floats:
     return gain
 
 
-def end(observed: Floats, expected: Floats, *, up: bool = True) -> int:
-    """Number of windows that the problem lasted, of those given (which begin with its onset).
+def end(observed: Floats, expected: Floats, *, up: bool = True) -> tuple[int, Floats]:
+    """How many of the windows (which begin with the onset) the problem lasted, and each one's probability that it did.
 
     Examples
     --------
-    >>> end(np.array([20.0, 22, 25, 2, 1, 2, 3]), np.full(7, 2.0))
+    >>> end(np.array([20.0, 22, 25, 2, 1, 2, 3]), np.full(7, 2.0))[0]
     3
     """
     ratio = max(float(observed.sum()) / max(float(expected.sum()), 1e-9), 1e-3)
-    rate = 1 + max(ratio - 1, 0.2) / 2 if up else 0.4
-    total = np.concatenate([[0.0], np.cumsum(observed * np.log(rate) - expected * (rate - 1))])
-    last = int(total.argmax())
-    while last + 1 < len(total) and total[last + 1] >= total.max() - EDGE_NATS / 4:
-        last += 1
-    return last
+    for _ in range(2):
+        rate = max(ratio, 1.2) if up else 0.4
+        total = np.concatenate([[0.0], np.cumsum(observed * np.log(rate) - expected * (rate - 1))])
+        last = max(int(total.argmax()), 1)
+        # The second time without what came after the end, which made the problem look weaker than it was.
+        ratio = float(observed[:last].sum()) / max(float(expected[:last].sum()), 1e-9)
+    return last, np.minimum(_suffix(_weights(total))[1:], 1.0)

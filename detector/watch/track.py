@@ -95,6 +95,10 @@ class Track:
     shares: list[float] = field(default_factory=list)
     onset_ms: int = 0
     ended_ms: int | None = None
+    began: Floats = field(default_factory=lambda: np.zeros(0))
+    """float64[first windows]: probability that it had begun by each; later ones: 1."""
+    lasting: Floats = field(default_factory=lambda: np.zeros(0))
+    """float64[windows from the onset to where the end was seen]: probability that it was still on."""
     recovering_since_ms: int | None = None
     observed: int = 0
     expected: float = 0.0
@@ -193,7 +197,7 @@ class Track:
         return total
 
     def date(self, segments: Segments) -> bool:
-        """Date the onset from the windows up to the end; True if it moved."""
+        """Date the onset from the windows up to the end; True if it (or how surely it had begun) moved."""
         k, mu, n = self.series(segments)
         stop = (
             len(self.windows)
@@ -202,9 +206,10 @@ class Track:
         )
         weight = n if self.share else mu
         k, mu = k / self.clump, mu / self.clump
-        at = onset(k[:stop], wandered(mu[:stop], self.noise / 2, up=self.up), weight[:stop], up=self.up)
-        moved = self.windows[at].window_ms != self.onset_ms
+        at, began = onset(k[:stop], wandered(mu[:stop], self.noise / 2, up=self.up), weight[:stop], up=self.up)
+        moved = self.windows[at].window_ms != self.onset_ms or not _alike(began, self.began)
         self.onset_ms = self.windows[at].window_ms
+        self.began = began
         return moved
 
     # --- life -----------------------------------------------------------------------------------------------------
@@ -225,19 +230,24 @@ class Track:
         now_ms = self.windows[-1].window_ms + width_ms
         seen, expected, k, mu = k, mu, k / self.clump, mu / self.clump
         if self.ended_ms is None:
-            lasted = end(k[first:], mu[first:], up=self.up)
+            lasted, lasting = end(k[first:], mu[first:], up=self.up)
             if self._gone(k, mu, n, first, first + lasted):
                 self.ended_ms = self.windows[first + lasted - 1].window_ms + width_ms
                 self.recovering_since_ms = now_ms
                 self.phase = Phase.RECOVERING
-                self.rewrite |= self.date(segments)
+                self.date(segments)
+                start = sum(w.window_ms < self.onset_ms for w in self.windows)
+                self.lasting = np.concatenate([np.ones(max(first - start, 0)), lasting[max(start - first, 0) :]])
+                self.rewrite = True
             elif self.phase is not Phase.OPENED or self.told:
                 self.phase = Phase.UPDATED
         else:
             after = sum(w.window_ms < self.ended_ms for w in self.windows)
             if self._back(k, mu, n, first, after):
                 self.ended_ms = self.recovering_since_ms = None
+                self.lasting = np.zeros(0)
                 self.phase = Phase.RELAPSED
+                self.rewrite = True
             elif self.recovering_since_ms is not None and now_ms - self.recovering_since_ms >= max(
                 SETTLE_MS, 3 * width_ms
             ):
@@ -302,9 +312,17 @@ class Track:
                 trials=int(n[i]),
                 low=round(max(0.0, float(mu[i]) - half), 6),
                 high=round(float(mu[i]) + half, 6),
+                active=round(self._active(i, first), 6),
             )
             out.append(point)
         return tuple(out), rewrite
+
+    def _active(self, i: int, first: int) -> float:
+        """Probability that the problem was on in window i; `first` is its onset's."""
+        began = float(self.began[i]) if i < len(self.began) else 1.0
+        if self.ended_ms is None or i < first:
+            return began
+        return began * (float(self.lasting[i - first]) if i - first < len(self.lasting) else 0.0)
 
     def state(self) -> dict[str, Any]:
         kept = {name: value for name, value in vars(self).items() if not name.startswith("_")}
@@ -313,6 +331,13 @@ class Track:
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "Track":
         return cls(**{**state, "phase": Phase(state["phase"]), "windows": [WindowCells(**w) for w in state["windows"]]})
+
+
+def _alike(a: Floats, b: Floats) -> bool:
+    """Whether two probabilities over windows say the same for what anybody would notice."""
+    n = max(len(a), len(b))
+    padded = [np.concatenate([x, np.ones(n - len(x))]) for x in (a, b)]
+    return bool(np.abs(padded[0] - padded[1]).max(initial=0.0) < 0.05)
 
 
 def _where(found: Found, segments: Segments) -> dict[str, str]:

@@ -153,14 +153,14 @@ def test_partitions_of_one_window_are_taken_together() -> None:
 
 
 def test_probability_is_one_minus_expected_over_observed() -> None:
-    points = Points(ints([0]), ints([40]), np.array([10.0]))
+    points = Points(ints([0]), ints([40]), np.array([10.0]), np.ones(1))
     assert probability(points, ints([5])).tolist() == [0.75]
 
 
 def test_the_kernel_grows_until_thirty_are_observed() -> None:
     observed = np.full(100, 1)
     observed[:50] = 0
-    got = by_window(Points(np.arange(100), observed, np.full(100, 0.5)))
+    got = by_window(Points(np.arange(100), observed, np.full(100, 0.5), np.ones(100)))
     assert got[75] == 0.5
     assert got[0] == 0.0
 
@@ -168,20 +168,20 @@ def test_the_kernel_grows_until_thirty_are_observed() -> None:
 def test_dense_windows_use_eleven_windows_only() -> None:
     observed, expected = np.full(40, 100), np.full(40, 100.0)
     observed[20:] = 400
-    got = by_window(Points(np.arange(40), observed, expected))
+    got = by_window(Points(np.arange(40), observed, expected, np.ones(40)))
     assert (got[:15] == 0).all()
     assert (got[25:] == 0.75).all()
 
 
 def test_without_points_nothing_is_confirmed() -> None:
-    none = Points(ints([]), ints([]), np.zeros(0))
+    none = Points.none()
     assert probability(none, ints([1, 2])).tolist() == [0.0, 0.0]
 
 
 @given(st.lists(st.tuples(st.integers(0, 60), st.floats(0, 50)), min_size=1, max_size=60))
 def test_probability_is_a_share_below_one(values: list[tuple[int, float]]) -> None:
     observed, expected = ints(o for o, _ in values), np.array([e for _, e in values])
-    got = by_window(Points(np.arange(len(values)), observed, expected))
+    got = by_window(Points(np.arange(len(values)), observed, expected, np.ones(len(values))))
     assert ((got >= 0) & (got < 1)).all()
 
 

@@ -1,0 +1,227 @@
+"""The three engines chained: what comes out is a function of the log alone."""
+
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detector.config import DAY_MS, MINUTE_MS, Config
+from detector.counter.record import WindowRecord
+from detector.decode import JSON, CustomerKeys, Decoder
+from detector.desk.desk import Desk
+from detector.desk.records import CaseState, Command, Configured, DeskEffects, Reach, Verb
+from detector.errors import UsageError
+from detector.events import Ints
+from detector.pack import pack
+from detector.pipeline import Effects, Pipeline
+from detector.signals import Signal
+from detector.times import iso_ms
+from tests.detector.counting import SHARE, SILENCE, T0
+
+CONFIG = Config(signals=(SHARE, SILENCE))
+KEY = b"pipeline"
+
+
+class Nothing:
+    """A store that is empty, and a directory that knows nobody."""
+
+    def windows(self, from_ms: int, to_ms: int) -> Iterable[WindowRecord]:
+        return ()
+
+    def reach(self, customers: Ints) -> dict[int, Reach]:
+        return {}
+
+
+def stamp(ms: int) -> str:
+    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def traffic(minutes: int, seed: int = 1, start: int = 120, end: int = 160) -> list[bytes]:
+    """Payments of 80 customers a minute; from `start` to `end` those of bank BNI fail."""
+    rng = np.random.default_rng(seed)
+    out = []
+    for minute in range(minutes):
+        for i in range(30):
+            bank = ("BNI", "BCA", "BRI")[int(rng.integers(3))]
+            bad = rng.random() < (0.7 if bank == "BNI" and start <= minute < end else 0.02)
+            event = {
+                "id": f"{minute}-{i}",
+                "time": stamp(T0 + minute * MINUTE_MS + int(rng.integers(MINUTE_MS))),
+                "kind": "payment",
+                "customer": f"C-{int(rng.integers(2000))}",
+                "outcome": "failure" if bad else "success",
+                "bank": bank,
+                "city": ("Jakarta", "Medan")[int(rng.integers(2))],
+            }
+            out.append(json.dumps(event).encode() + b"\n")
+    return out
+
+
+def play(
+    lines: list[bytes],
+    cuts: Iterable[int] = (),
+    *,
+    config: Config = CONFIG,
+    partitions: int = 1,
+    restart: bool = False,
+    learn_only: bool = False,
+) -> tuple[Effects, Pipeline]:
+    """Feed the lines in pieces; with `restart`, a new pipeline from the snapshot after each."""
+    history = Kept()
+
+    def fresh() -> Pipeline:
+        return Pipeline(config, history, Nothing(), partitions=partitions, learn_only=learn_only)
+
+    decoder = Decoder(config.schema, JSON, CustomerKeys(KEY), partitions=partitions)
+    pipeline, total, position = fresh(), Effects(), 0
+    for a, b in pairwise([0, *sorted(cuts), len(lines)]):
+        block = b"".join(lines[a:b])
+        effects = pipeline.feed(decoder.decode(block, position))
+        position += len(block)
+        total.extend(effects)
+        if restart:
+            history.records += effects.windows
+            data = pipeline.snapshot()
+            pipeline = fresh()
+            pipeline.restore(data)
+    total.extend(pipeline.end())
+    return total, pipeline
+
+
+class Kept:
+    """The windows' records that were committed."""
+
+    def __init__(self) -> None:
+        self.records: list[WindowRecord] = []
+
+    def windows(self, from_ms: int, to_ms: int) -> Iterator[WindowRecord]:
+        chosen = [r for r in self.records if from_ms <= r.window_ms < to_ms]
+        return iter(sorted(chosen, key=lambda r: (r.window_ms, r.partition)))
+
+
+def decided(effects: Effects) -> bytes:
+    """All that the Desk was told and gave, and every window."""
+    desk = effects.desk
+    return pack((effects.log, desk.cases, desk.ledger, desk.notices, desk.timeline, desk.evidence, effects.windows))
+
+
+LINES = traffic(220)
+WHOLE = decided(play(LINES)[0])
+
+
+def test_a_problem_becomes_a_case_with_its_cause_and_its_customers() -> None:
+    effects, _ = play(LINES)
+    case = effects.desk.cases[-1]
+    assert [c.where for c in case.causes] == [{"bank": "BNI"}]
+    assert case.state in (CaseState.RECOVERING, CaseState.RESOLVED)
+    failed = {
+        e["customer"]
+        for e in map(json.loads, LINES)
+        if e["outcome"] == "failure"
+        and e["bank"] == "BNI"
+        and T0 + 120 * MINUTE_MS <= ms_of(e["time"]) < T0 + 160 * MINUTE_MS
+    }
+    listed = {r.customer: r.withdrawn for r in effects.desk.ledger}
+    found = {c for c, withdrawn in listed.items() if not withdrawn}
+    keys = CustomerKeys(KEY)
+    assert len(found & {keys[c] for c in failed}) >= 0.98 * len(failed)
+    assert len(found) <= len(failed) / 0.95
+
+
+def ms_of(text: str) -> int:
+    value = iso_ms(text, None)
+    assert value is not None
+    return value
+
+
+@given(st.lists(st.integers(0, len(LINES)), max_size=8))
+@settings(max_examples=8, deadline=None)
+def test_the_same_log_gives_the_same_decisions_however_it_is_cut_and_restarted(cuts: list[int]) -> None:
+    assert decided(play(LINES, cuts)[0]) == WHOLE
+    assert decided(play(LINES, cuts, restart=True)[0]) == WHOLE
+
+
+def test_three_partitions_decide_what_one_decides() -> None:
+    split, _ = play(LINES, partitions=3)
+    one, _ = play(LINES)
+    assert pack(split.desk.cases[-1]) == pack(one.desk.cases[-1])
+    rows = [{r.customer: pack(r) for r in e.desk.ledger} for e in (split, one)]
+    assert rows[0] == rows[1]
+
+
+def test_every_record_is_applied_dropped_or_invalid() -> None:
+    garbage = [b"\xff\n", b"[]\n", b'{"kind":"payment"}\n', b'{"kind":"other","time":"2026-03-02T00:00:00Z"}\n']
+    lines = [line for i, line in enumerate(LINES) for line in ((line, garbage[i % 4]) if i % 50 == 0 else (line,))]
+    effects, _ = play(lines, range(0, len(lines), 97))
+    assert effects.records == len(lines)
+    assert effects.applied + sum(effects.dropped.values()) + len(effects.invalid) == len(lines)
+    assert decided(effects) != b""
+    assert pack(effects.desk.cases) == pack(play(LINES)[0].desk.cases)
+
+
+def test_a_year_without_events_is_passed_over() -> None:
+    late = [line.replace(b"2026-03-02", b"2027-03-02") for line in traffic(30)]
+    effects, _ = play([*traffic(30), *late])
+    assert effects.applied == 1800
+    assert effects.closed < 30 + 30 + 2 * DAY_MS // MINUTE_MS
+
+
+def test_the_configuration_in_force_is_a_record_of_the_log() -> None:
+    effects, pipeline = play(LINES[:900])
+    assert [r.payload for r in effects.log if isinstance(r.payload, Configured)] == [Configured(CONFIG.hash)]
+    changed = msgspec.structs.replace(CONFIG, signals=(SHARE,))
+    again = Pipeline(changed, Kept(), Nothing())
+    again.restore(pipeline.snapshot())
+    decoder = Decoder(changed.schema, JSON, CustomerKeys(KEY))
+    later = again.feed(decoder.decode(b"".join(LINES[900:1800]), 10**6))
+    assert [r.payload for r in later.log if isinstance(r.payload, Configured)] == [Configured(changed.hash)]
+
+
+def test_a_changed_signal_starts_anew_and_the_others_go_on() -> None:
+    _, pipeline = play(LINES[:3000])
+    other: Signal = msgspec.structs.replace(SHARE, dimensions=("bank",))
+    changed = msgspec.structs.replace(CONFIG, signals=(other, SILENCE))
+    again = Pipeline(changed, Kept(), Nothing())
+    again.restore(pipeline.snapshot())
+    decoder = Decoder(changed.schema, JSON, CustomerKeys(KEY))
+    effects = again.feed(decoder.decode(b"".join(LINES[3000:]), 10**7))
+    effects.extend(again.end())
+    assert {len(c) for w in effects.windows for c in w.signals["declines"].cells} == {1}
+
+
+def test_another_number_of_partitions_is_refused_with_what_to_do() -> None:
+    _, pipeline = play(LINES[:300])
+    other = Pipeline(CONFIG, Kept(), Nothing(), partitions=2)
+    with pytest.raises(UsageError, match="--partitions: found 2, but this store was made with 1"):
+        other.restore(pipeline.snapshot())
+
+
+def test_learning_only_opens_no_case() -> None:
+    effects, _ = play(LINES, learn_only=True)
+    assert effects.windows
+    assert not effects.desk.cases
+
+
+def test_a_command_about_an_unknown_case_is_refused_and_changes_nothing() -> None:
+    _, pipeline = play(LINES[:300])
+    before = pipeline.snapshot()
+    with pytest.raises(UsageError):
+        pipeline.command(Command(Verb.ACKNOWLEDGE, "nothing", "ops"))
+    assert pipeline.snapshot() == before
+
+
+def test_the_desks_log_alone_repeats_what_the_desk_decided() -> None:
+    effects, _ = play(LINES)
+    history = Kept()
+    history.records = effects.windows
+    desk, again = Desk(CONFIG), DeskEffects()
+    for record in effects.log:
+        again.extend(desk.step(record, history, Nothing()))
+    assert pack(again.cases) == pack(effects.desk.cases)
+    assert pack(again.ledger) == pack(effects.desk.ledger)

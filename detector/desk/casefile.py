@@ -88,14 +88,15 @@ class CaseFile(msgspec.Struct, kw_only=True):
         strands, causes, old = self.strands, self.causes(), self.case
         configured = [s for s in map(signal, self.signals()) if s is not None]
         affected = self.ledger.affected() if self.names_people else None
+        named = ([c.where for c in causes], self.signals()) == ([c.where for c in old.causes], old.signals)
+        known = bool(old.title) and (named or len(configured) < len(self.signals()))
         everyone = any(not c.where for c in causes)
         confirmed = None if affected is None else affected.confirmed
         strongest = max(strands, key=lambda s: (s.score, s.id))
         ends = [s.ended_ms for s in strands if s.ended_ms is not None]
-        contacted = self.ledger.contact_moments()[0]
         self.case = msgspec.structs.replace(
             old,
-            title=title(configured, causes) if len(configured) == len(self.signals()) else old.title,
+            title=old.title if known else title(configured, causes),
             severity=severity((s.severity for s in configured), confirmed, everyone) if configured else old.severity,
             signals=self.signals(),
             anomalies=tuple(s.id for s in strands),
@@ -108,7 +109,7 @@ class CaseFile(msgspec.Struct, kw_only=True):
             score=strongest.score,
             affected=affected,
             notices=self.counts(),
-            contacts=int((self.ledger.active & (contacted >= 0)).sum()),
+            contacts=int((self.ledger.active & (self.ledger["contact_ms"] >= 0)).sum()),
         )
         return self.case
 

@@ -37,6 +37,8 @@ COLUMNS: dict[str, tuple[str, int, int]] = {
     "strand": ("i4", 0, 0),  # through which anomaly and cause they came in: what the words speak of
     "cause": ("i4", 0, 0),
     "likely": ("i4", 0, 0),  # probability in 1/10,000
+    "contact_ms": ("i8", NEVER, 0),  # first and last contact since the onset
+    "contact_last_ms": ("i8", NEVER, 0),
     "shown": ("i8", 0, 8),  # the row as it was last given out
     "state": ("i1", 0, 3),  # per kind of notice; the rest: notices.py
     "reason": ("i1", 0, 3),
@@ -123,7 +125,15 @@ class Ledger(msgspec.Struct, kw_only=True):
             self._widen(track, grown)
         self.columns["customer"][new] = values
         self.n = grown
+        if self.contacts:
+            self._contacted(values)
         return self.find(customers)
+
+    def _contacted(self, customers: Ints) -> None:
+        """Note the contacts of these customers in their rows, where they have one."""
+        for row, customer in zip(self.find(customers).tolist(), customers.tolist(), strict=True):
+            if row >= 0 and customer in self.contacts:
+                self["contact_ms"][row], self["contact_last_ms"][row] = self.contacts[customer]
 
     def _widen(self, track: Track, n: int) -> None:
         track.counted = _room(track.counted, n, LONG_AGO)
@@ -154,6 +164,7 @@ class Ledger(msgspec.Struct, kw_only=True):
         self._blank(np.arange(self.n))
         self.evidence = [np.zeros((3, 0), np.int64)]
         self.contacts = {}
+        self["contact_ms"][:] = self["contact_last_ms"][:] = NEVER
         return self.follow(records, strands, to_ms, people_ms)
 
     def follow(self, records: Iterable[WindowRecord], strands: Sequence[Strand], to_ms: int, people_ms: int) -> bool:
@@ -186,7 +197,9 @@ class Ledger(msgspec.Struct, kw_only=True):
                 if customer and at >= onset_ms:
                     first, last = self.contacts.get(customer, (at, at))
                     self.contacts[customer] = (min(first, at), max(last, at))
-                    touched = True
+            if len(record.contact_customer):
+                self._contacted(record.contact_customer)
+                touched |= bool((self.find(record.contact_customer) >= 0).any())
         return touched
 
     def _failures(self, window: SignalWindow, track: Track, mine: list[tuple[int, Strand]], people_ms: int) -> bool:
@@ -301,23 +314,13 @@ class Ledger(msgspec.Struct, kw_only=True):
             out &= (failed == NEVER) | (back > failed)
         return out
 
-    def contact_moments(self) -> tuple[Ints, Ints]:
-        """Each row's first and last contact since the onset, int64[rows] each."""
-        first, last = np.full(self.n, NEVER, np.int64), np.full(self.n, NEVER, np.int64)
-        if self.contacts and self.n:
-            who = np.fromiter(self.contacts, np.int64, len(self.contacts))
-            when = np.array(list(self.contacts.values()), np.int64)
-            rows = self.find(who)
-            first[rows[rows >= 0]], last[rows[rows >= 0]] = when[rows >= 0].T
-        return first, last
-
     def visible(self) -> Ints:
         """int64[rows, 8]: what each row shows; a withdrawn one what it last showed."""
         active, through = self.active, self.through()
         out = self["shown"].copy()
         out[:, _WITHDRAWN] = ~active
         state = np.where(through, _RECOVERED, np.where(self["tries"] > 1, _FAILING, _HIT))
-        facts = (self["first_ms"], self.last("failed"), self["tries"], self.success(), self.contact_moments()[0])
+        facts = (self["first_ms"], self.last("failed"), self["tries"], self.success(), self["contact_ms"])
         for i, values in enumerate((*facts, self["likely"], state)):
             out[:, i] = np.where(active, values, out[:, i])
         return out

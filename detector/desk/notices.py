@@ -147,7 +147,7 @@ class _Rows:
         self.bad = ledger.last("bad")[rows].tolist()
         self.success = ledger.success()[rows].tolist()
         self.through = (ledger.through("bad" if kind == _RESOLVED else "failed"))[rows].tolist()
-        self.contact = ledger.contact_moments()[1][rows].tolist()
+        self.contact = ledger["contact_last_ms"][rows].tolist()
         self.strand = ledger["strand"][rows].tolist()
         self.cause = ledger["cause"][rows].tolist()
         self.told_episode = ledger["told_episode"][rows].tolist()

@@ -309,6 +309,9 @@ class DeskEffects:
     """(case, signal) whose evidence points are deleted before `evidence` is written."""
 
     def extend(self, other: "DeskEffects") -> None:
-        """Append another step's effects."""
+        """Append another step's effects: what it rewrites, of the steps before, is gone."""
+        rewritten = set(other.rewritten)
+        if rewritten:
+            self.evidence = [entry for entry in self.evidence if (entry.case, entry.signal) not in rewritten]
         for name in ("cases", "ledger", "notices", "timeline", "evidence", "rewritten"):
             getattr(self, name).extend(getattr(other, name))

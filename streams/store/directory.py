@@ -148,7 +148,7 @@ class CustomerDirectory:
                     read.bad.append(BadRow(row.line, "id", row.id, "a customer who was not erased"))
             keyed = [(key, row) for key, row in keyed if key not in gone]
             if keyed:
-                connection.execute(rows.upsert(t.customer), [self._values(key, row) for key, row in keyed])
+                rows.put(connection, t.customer, (self._values(key, row) for key, row in keyed))
                 read.bad.extend(self._take_aliases(connection, keyed))
             _changed(connection)
         return Imported(len(keyed), sorted(read.bad, key=lambda bad: (bad.line, bad.column)))
@@ -200,8 +200,7 @@ class CustomerDirectory:
                         owner = NOBODY
                     owners[alias] = taken[alias] = owner
         values = [{"tenant": self._store.tenant, "alias": alias, "key": key} for alias, key in taken.items()]
-        if values:
-            connection.execute(rows.upsert(t.customer_alias), values)
+        rows.put(connection, t.customer_alias, values)
         return shared
 
 

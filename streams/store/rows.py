@@ -3,7 +3,9 @@
 Whole rows go in (insert or replace by key), so the same value written twice leaves one row.
 """
 
+import operator
 import zlib
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -42,6 +44,25 @@ def upsert(table: sa.Table, *, replace: bool = True, add: tuple[str, ...] = ()) 
     add : tuple of str
         Columns whose new value is added to the old one.
     """
+    return sa.text(_upsert(table, [f":{c.name}" for c in table.columns], replace, add))
+
+
+def put(connection: sa.Connection, table: sa.Table, values: Iterable[Row], *, replace: bool = True) -> None:
+    """Insert many rows or replace them by key; of several rows of one key the last counts.
+
+    It goes past SQLAlchemy's parameters, straight to the driver: for a hundred thousand rows that is half the time.
+    """
+    key = operator.itemgetter(*(c.name for c in table.primary_key.columns))
+    last = {key(row): row for row in values}
+    if not last:
+        return
+    names = [c.name for c in table.columns]
+    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    columns = operator.itemgetter(*names)
+    connection.exec_driver_sql(_upsert(table, [mark] * len(names), replace, ()), list(map(columns, last.values())))
+
+
+def _upsert(table: sa.Table, marks: list[str], replace: bool, add: tuple[str, ...]) -> str:
     names = [c.name for c in table.columns]
     key = [c.name for c in table.primary_key.columns]
     changed = [n for n in names if n not in key]
@@ -49,9 +70,8 @@ def upsert(table: sa.Table, *, replace: bool = True, add: tuple[str, ...] = ()) 
         f'"{n}" = {table.name}."{n}" + excluded."{n}"' if n in add else f'"{n}" = excluded."{n}"' for n in changed
     )
     action = f"UPDATE SET {sets}" if replace and changed else "NOTHING"
-    columns, values = ", ".join(f'"{n}"' for n in names), ", ".join(f":{n}" for n in names)
-    keys = ", ".join(f'"{n}"' for n in key)
-    return sa.text(f"INSERT INTO {table.name} ({columns}) VALUES ({values}) ON CONFLICT ({keys}) DO {action}")
+    columns, keys = ", ".join(f'"{n}"' for n in names), ", ".join(f'"{n}"' for n in key)
+    return f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join(marks)}) ON CONFLICT ({keys}) DO {action}"
 
 
 def case_row(case: Case) -> Row:

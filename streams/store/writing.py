@@ -43,11 +43,7 @@ class Writer:
             self._configured(also.config)
 
     def _put(self, table: sa.Table, values: Iterable[rows.Row], *, replace: bool = True) -> None:
-        """Insert or replace by key; of several rows of one key the last counts."""
-        key = [c.name for c in table.primary_key.columns]
-        last = {tuple(row[k] for k in key): row for row in values}
-        if last:
-            self._connection.execute(rows.upsert(table, replace=replace), list(last.values()))
+        rows.put(self._connection, table, values, replace=replace)
 
     def _windows(self, effects: Effects) -> None:
         if not effects.windows:

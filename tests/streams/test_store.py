@@ -199,6 +199,29 @@ def test_evidence_that_is_rewritten_replaces_what_was_there(store: Store) -> Non
     assert queries.evidence(store, "c") == [other, *new]
 
 
+def test_what_is_rewritten_within_a_step_is_as_if_it_were_written_between(tmp_path: Path) -> None:
+    def point(window_ms: int, observed: int) -> EvidencePoint:
+        return EvidencePoint(tenant="default", case="c", signal="s", point=Point(window_ms, observed, 1, 1, 0, 1))
+
+    steps = [
+        DeskEffects(evidence=[point(0, 1), point(1, 1)]),
+        DeskEffects(evidence=[point(1, 2)], rewritten=[("c", "s")]),
+        DeskEffects(evidence=[point(2, 3)]),
+    ]
+    together = DeskEffects()
+    with (
+        open_store(tmp_path / "a.db", create=True) as one_by_one,
+        open_store(tmp_path / "b.db", create=True) as at_once,
+    ):
+        for step in steps:
+            one_by_one.commit(Effects(desk=step))
+            together.extend(step)
+        at_once.commit(Effects(desk=together))
+        found = queries.evidence(one_by_one, "c")
+        assert [entry.point.window_ms for entry in found] == [1, 2]
+        assert queries.evidence(at_once, "c") == found
+
+
 def test_one_intent_per_person_is_a_key_of_the_table(store: Store) -> None:
     store.commit(Effects(desk=DeskEffects(notices=[a_notice()])))
     with pytest.raises(sa.exc.IntegrityError):

@@ -93,7 +93,7 @@ def _run(
     block_bytes: int | None,
 ) -> "Run":
     """Return what to run: as the configuration says, or what the format brings itself."""
-    from detector.config import Config
+    from detector.config import Config, Policy
     from streams.engines.embedded import COMMIT_S
     from streams.engines.session import InputFormat, Run
     from streams.intake.files import BLOCK_BYTES
@@ -108,7 +108,8 @@ def _run(
         "block_bytes": block_bytes or BLOCK_BYTES,
     }
     if config is None and format_name == SSHD:
-        return Run(Config(signals=SSHD_SIGNALS), InputFormat(SSHD, {}, year), **common_parts)
+        own = Config(signals=SSHD_SIGNALS, policy=Policy(default_time_zone="UTC"))  # a machine's log, read as it stands
+        return Run(own, InputFormat(SSHD, {}, year), **common_parts)
     settings = load(config or Path("."))
     formats = {name: dict(mapping) for name, mapping in settings.formats.items()}
     return Run(

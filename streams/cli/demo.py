@@ -282,14 +282,22 @@ def sample(store: "Store") -> list[str]:
     from streams.store.directory import CustomerDirectory
 
     in_force = store.in_force()
-    wanted = sa.select(t.notices).where(t.notices.c.tenant == store.tenant, t.notices.c.kind == "problem")
-    wanted = wanted.where(t.notices.c.state.in_(("simulated", "sent"))).order_by(t.notices.c.at_ms, t.notices.c.when_ms)
+    if not in_force:
+        return []
+    config = msgspec.json.decode(in_force[-1].body, type=Config)
+    helped = [signal.name for signal in config.signals if signal.workaround]
+    table = t.notices
+    wanted = (
+        sa.select(table)
+        .where(table.c.tenant == store.tenant, table.c.kind == "problem", table.c.state.in_(("simulated", "sent")))
+        .order_by(table.c.signal.not_in(helped), table.c.at_ms, table.c.when_ms)
+    )
     with store.reading() as connection:
         row = connection.execute(wanted.limit(1)).first()
-    if row is None or not in_force:
+    if row is None:
         return []
     notice = rows.notice_of(row)
     customer = CustomerDirectory(store).get(notice.customer)
-    signal = msgspec.json.decode(in_force[-1].body, type=Config).signal(notice.signal)
+    signal = config.signal(notice.signal)
     name = "" if customer is None else customer.name
     return [words(facts_of(notice, signal), name, language).body for language in ("id", "en")]

@@ -62,6 +62,10 @@ def command(
     if follow and len(files) != 1:
         message = f"--follow: expected one FILE, found {len(files)}"
         raise UsageError(message)
+    for name in files:
+        if not follow and name != "-" and not Path(name).exists():
+            message = f"{name}: there is no such file"
+            raise UsageError(message)
     run = _run(config, format_name, partitions, learn_only, year, commit_seconds, block_bytes)
     clock = SystemClock()
     with common.progress("Replaying", _size(files) if not follow else None) as bar:

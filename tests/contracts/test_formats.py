@@ -1,0 +1,170 @@
+"""What older versions wrote is still read: one golden file for each persisted record, and a whole store.
+
+A golden file is never changed. A new version of a record gets a new one beside it
+(`python -m tests.contracts.test_formats NAME` writes those that are missing).
+"""
+
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from detector.counter.record import Histograms, SignalWindow, WindowRecord
+from detector.desk.records import (
+    Case,
+    CaseState,
+    Command,
+    Configured,
+    Delivered,
+    LogRecord,
+    Verb,
+    Verdict,
+    WindowClosed,
+)
+from detector.pack import pack, unpack
+from detector.signals import Mode, Severity
+from detector.watch.anomaly import Anomaly, Cause, Phase, Point, Why
+from streams.engines.embedded import FilePlace, Kept
+from streams.store import Snapshot, open_store, queries
+from streams.store.values import InForce, Position
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def ints(*values: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
+    return np.array(values, np.int64)
+
+
+WINDOW = WindowRecord(
+    tenant="default",
+    partition=2,
+    window_ms=1_772_409_600_000,
+    width_ms=60_000,
+    signals={
+        "login": SignalWindow(
+            cells=[("5.0", "satu"), ("5.1", "dua")],
+            people=ints(1, 2),
+            total=ints(3, 4),
+            attempts=ints(5, 6),
+            bad_customer=ints(-(2**62), 7),
+            bad_cell=ints(0, 1),
+            bad_time_ms=ints(1_772_409_600_001, 1_772_409_600_002),
+            back_customer=ints(9),
+            back_cell=ints(1),
+            back_time_ms=ints(1_772_409_600_003),
+            values=Histograms(ints(0), ints(171), ints(4)),
+        )
+    },
+    contact_customer=ints(7),
+    contact_time_ms=ints(1_772_409_600_004),
+    contact_channel=["chat"],
+    events=7,
+)
+ANOMALY = Anomaly(
+    id="0123456789ab",
+    signal="login",
+    phase=Phase.OPENED,
+    at_ms=3,
+    window_ms=2,
+    onset_ms=1,
+    detected_ms=3,
+    ended_ms=None,
+    causes=(Cause({"app_version": "5.0"}, 0.1 + 0.2),),
+    observed=12,
+    expected=1.5,
+    trials=30,
+    score=22.25,
+    points=(Point(1, 12, 1.5, 30, 0.25, 3.75),),
+    rewrite=True,
+    why=Why(22.25, 11.5, "1 false case per week, level single", 40, 0.125),
+)
+CASE = Case(
+    tenant="default",
+    id="0123456789ab",
+    mode=Mode.LIVE,
+    title={"en": "Logins fail", "id": "Gagal masuk"},
+    state=CaseState.ACKNOWLEDGED,
+    severity=Severity.HIGH,
+    signals=("login",),
+    anomalies=("0123456789ab",),
+    onset_ms=1,
+    detected_ms=3,
+    opened_ms=3,
+    causes=ANOMALY.causes,
+    verdict=Verdict.REAL,
+)
+
+
+def log(payload: Any) -> LogRecord:
+    return LogRecord(tenant="default", seq=4, at_ms=5, payload=payload)
+
+
+PACKED: dict[str, Any] = {
+    "window-1": WINDOW,
+    "log-window-1": log(WindowClosed(2, 60_000, (ANOMALY,))),
+    "log-command-1": log(Command(Verb.DISMISS, "0123456789ab", "ani", Verdict.EXPECTED)),
+    "log-delivery-1": log(Delivered("n1", "sent", "log")),
+    "log-config-1": log(Configured("ab" * 32)),
+    "kept-1": Kept(b"state", 3, True, 10, 11),
+    "place-1": FilePlace(b"4:" + b"ab" * 32, b"state"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(PACKED))
+def test_a_record_of_an_older_version_is_still_read(name: str) -> None:
+    kind = type(PACKED[name])
+    found = unpack((GOLDEN / f"{name}.bin").read_bytes(), kind)
+    # Arrays have no equality of their own: equal values are packed alike.
+    assert pack(found) == pack(PACKED[name])
+
+
+def test_a_case_of_an_older_version_is_still_read() -> None:
+    assert msgspec.json.decode((GOLDEN / "case-1.json").read_bytes(), type=Case) == CASE
+
+
+def test_a_store_of_an_older_version_is_still_read(tmp_path: Path) -> None:
+    path = tmp_path / "old.db"
+    connection = sqlite3.connect(path)
+    connection.executescript((GOLDEN / "store-0001.sql").read_text(encoding="utf-8"))
+    connection.close()
+    with open_store(path) as store:
+        assert store.customer_key == bytes(range(32))
+        assert queries.list_cases(store) == [CASE]
+        assert store.snapshot() == Snapshot(b"state", "hash", engine="1")
+        assert store.positions() == {"log": Position(99, b"note")}
+        assert store.in_force() == [InForce("hash", b"{}", 0)]
+        assert store.tally() == {"applied": {"": 3}, "events": {"": 3}}
+
+
+def _write_store(path: Path) -> None:
+    """Write a store of this version as SQL."""
+    from detector.desk.records import DeskEffects
+    from detector.pipeline import Effects
+    from streams.store import Advance, Commit
+
+    made = path.with_suffix(".db")
+    with open_store(made, create=True, customer_key=bytes(range(32))) as store:
+        also = Commit([Advance("log", None, 99, b"note")], Snapshot(b"state", "hash"), InForce("hash", b"{}", 0))
+        store.commit(Effects(records=3, applied=3, windows=[WINDOW], desk=DeskEffects(cases=[CASE])), also)
+    connection = sqlite3.connect(made)
+    path.write_text("\n".join(connection.iterdump()) + "\n", encoding="utf-8")
+    connection.close()
+    made.unlink()
+
+
+def _write(name: str, data: bytes) -> None:
+    file = GOLDEN / name
+    if not file.exists():
+        file.write_bytes(data)
+
+
+if __name__ == "__main__":
+    for name, value in PACKED.items():
+        _write(f"{name}.bin", pack(value))
+    _write("case-1.json", msgspec.json.encode(CASE))
+    if len(sys.argv) > 1 and not (GOLDEN / sys.argv[1]).exists():
+        _write_store(GOLDEN / sys.argv[1])

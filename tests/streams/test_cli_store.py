@@ -251,7 +251,7 @@ def test_replay_prints_its_sums_and_adds_nothing_when_run_again(tocsin: Tocsin, 
     [
         pytest.param(("--follow", "a", "b"), "expected one FILE", id="two files to follow"),
         pytest.param(("missing.ndjson",), "missing.ndjson", id="no such file"),
-        pytest.param(("--format", "unheard-of", "x"), "unheard-of", id="no such format"),
+        pytest.param(("--format", "unheard-of", "/dev/null"), "unheard-of", id="no such format"),
     ],
 )
 def test_replay_refuses_what_it_cannot_do(

@@ -11,8 +11,12 @@ from detector.watch.evidence import poisson_gain
 
 LEAN = 0.25
 """The onset is the first window by which the problem had begun with this probability."""
-LOOK_BACK = 180
-"""Windows before the strongest step in which a slow beginning is looked for."""
+RISES = {1: 0.5, 10: 0.15, 30: 0.15, 60: 0.1, 120: 0.1}
+"""Windows in which an excess reaches its height, and how likely that is beforehand."""
+SILENT = 0.05
+"""Share of the expected volume that silence still has."""
+LOOK_BACK, START_BEHIND, LOOK_AHEAD = 150, 10, 240
+"""Around the strongest step: windows before and behind it in which a beginning is looked for, and how far is read."""
 
 
 def _suffix(values: Floats) -> Floats:
@@ -22,7 +26,8 @@ def _suffix(values: Floats) -> Floats:
 def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True) -> tuple[int, Floats]:
     """Index of the window in which the problem began, and per window the probability that it had begun by then.
 
-    A step and a ramp are weighed against each other.
+    An excess rises from nothing to its height in `RISES` windows (1: a step) and stays. Every such rise from every
+    window is weighed by its likelihood at its best height: k ~ Poisson(μ + height · shape · weight).
 
     Parameters
     ----------
@@ -37,17 +42,39 @@ def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True
     >>> onset(np.array(quiet + bad, float), np.full(33, 2.0), np.full(33, 40.0))[0]
     30
     """
-    a, m = _suffix(observed), np.maximum(_suffix(expected), 1e-9)
-    gain = np.where((a > m) == up, poisson_gain(a, m), -np.inf)
-    step = int(gain.argmax())
-    if up:
-        low = max(0, step - LOOK_BACK)
-        rise = _risen(observed, expected, weight, step) + 1
-        o, e, w = observed[low:rise], expected[low:rise], weight[low:rise]
+    if not up:
+        # Silence against half of what was expected: a volume that is merely low is none.
+        gain = _suffix(observed * np.log(SILENT / 0.5) - expected * (SILENT - 0.5))
+    else:
+        a, m = _suffix(observed), np.maximum(_suffix(expected), 1e-9)
+        step = int(np.where(a > m, poisson_gain(a, m), -np.inf).argmax())
+        low, high = max(0, step - LOOK_BACK), min(len(observed), step + LOOK_AHEAD)
+        starts = min(step + START_BEHIND, high) - low
+        rises = _rises(observed[low:high], expected[low:high], weight[low:high], starts)
         gain = np.full(len(observed), -np.inf)
-        gain[low:rise] = np.logaddexp([_gain_from(o, e, i) for i in range(len(o))], _ramps(o, e, w))
+        gain[low : low + starts] = np.logaddexp.reduce(rises, axis=0)
     began = np.minimum(np.cumsum(_weights(gain)), 1.0)
     return int(np.flatnonzero(began >= LEAN)[0]), began
+
+
+def _rises(observed: Floats, expected: Floats, weight: Floats, starts: int) -> Floats:
+    """float64[rises, starts]: log likelihood gain of each rise from each window on, with its prior."""
+    windows = np.arange(len(observed))
+    since = windows[None, :] - np.arange(starts)[:, None] + 0.5
+    o, e, w = observed[None, :], np.maximum(expected, 1e-9)[None, :], weight[None, :]
+    out = np.empty((len(RISES), starts))
+    for i, (length, prior) in enumerate(RISES.items()):
+        lever = np.clip(since / length, 0.0, 1.0) * w if length > 1 else (since > 0) * w
+        whole = lever.sum(axis=1, keepdims=True)
+        height = np.maximum((o - e).sum(axis=1, keepdims=True) / np.maximum(whole, 1e-9), 1e-9)
+        for _ in range(4):  # Newton on a concave likelihood
+            pull = lever / (e + height * lever)
+            gradient = (o * pull).sum(axis=1, keepdims=True) - whole
+            bend = (o * pull**2).sum(axis=1, keepdims=True)
+            height = np.maximum(height + gradient / np.maximum(bend, 1e-12), 0.2 * height)
+        fitted = e + height * lever
+        out[i] = (o * np.log(fitted / e) - (fitted - e)).sum(axis=1) + np.log(prior)
+    return out
 
 
 def _weights(gain: Floats) -> Floats:
@@ -55,46 +82,9 @@ def _weights(gain: Floats) -> Floats:
     if not np.isfinite(gain).any():
         first: Floats = np.eye(1, len(gain))[0]
         return first
-    weights: Floats = np.exp(gain - gain.max())
-    return weights / weights.sum()
-
-
-def _gain_from(observed: Floats, expected: Floats, start: int) -> float:
-    a, m = float(observed[start:].sum()), max(float(expected[start:].sum()), 1e-9)
-    return float(poisson_gain(np.array([a]), np.array([m]))[0]) if a > m else -np.inf
-
-
-def _risen(observed: Floats, expected: Floats, weight: Floats, start: int) -> int:
-    """First window from which the excess is near its height: behind it nothing tells of the beginning."""
-    kernel = np.ones(5)
-    excess = np.convolve(observed[start:] - expected[start:], kernel)[: len(observed) - start]
-    trials = np.convolve(weight[start:], kernel)[: len(observed) - start]
-    share = excess / np.maximum(trials, 1e-9)
-    share[trials < 0.2 * trials.max()] = 0.0
-    return (
-        start + int(np.flatnonzero(share >= 0.7 * share.max())[0])
-        if len(share) and share.max() > 0
-        else len(observed) - 1
-    )
-
-
-def _ramps(observed: Floats, expected: Floats, weight: Floats) -> Floats:
-    """float64[windows]: log likelihood gain of an excess that grows linearly from each window on, at its best slope."""
-    n = len(observed)
-    gain = np.full(n, -np.inf)
-    at = np.arange(n)
-    for t0 in range(n - 1):
-        lever = np.maximum(at[t0:] - t0 + 0.5, 0.0) * weight[t0:]
-        o, e = observed[t0:], np.maximum(expected[t0:], 1e-9)
-        slope = max((o.sum() - e.sum()) / max(lever.sum(), 1e-9), 1e-12)
-        for _ in range(4):  # Newton on a concave likelihood
-            fitted = e + slope * lever
-            gradient = float((o * lever / fitted).sum() - lever.sum())
-            bend = float((o * (lever / fitted) ** 2).sum())
-            slope = max(slope + gradient / max(bend, 1e-12), slope * 0.1)
-        fitted = e + slope * lever
-        gain[t0] = float((o * np.log(fitted / e) - (fitted - e)).sum())
-    return gain
+    weights = np.exp(gain - gain.max())
+    shares: Floats = weights / weights.sum()
+    return shares
 
 
 def end(observed: Floats, expected: Floats, *, up: bool = True) -> tuple[int, Floats]:

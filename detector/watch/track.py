@@ -23,6 +23,7 @@ REVISE_EACH, REVISE_OFTEN = 30, 240
 """Causes and onset are revised each window for so many windows after detection, then every 5th, then every 15th."""
 BETTER_NATS = 3.0
 """New causes replace the old only if they explain so much more."""
+DATE_EVERY = 5
 QUARTER = 0.25
 SETTLE_MS = 30 * MINUTE_MS
 RECOVERY_WINDOWS = 5
@@ -199,11 +200,9 @@ class Track:
     def date(self, segments: Segments) -> bool:
         """Date the onset from the windows up to the end; True if it (or how surely it had begun) moved."""
         k, mu, n = self.series(segments)
-        stop = (
-            len(self.windows)
-            if self.ended_ms is None
-            else max(1, sum(w.window_ms < self.ended_ms for w in self.windows))
-        )
+        first = sum(w.window_ms < self.onset_ms for w in self.windows)
+        # What may have come after the end says nothing about the beginning.
+        stop = first + end(k[first:] / self.clump, mu[first:] / self.clump, up=self.up)[0]
         weight = n if self.share else mu
         k, mu = k / self.clump, mu / self.clump
         at, began = onset(k[:stop], wandered(mu[:stop], self.noise / 2, up=self.up), weight[:stop], up=self.up)
@@ -220,7 +219,7 @@ class Track:
         every = 1 if age <= REVISE_EACH else 5 if age <= REVISE_OFTEN else 15
         if self.ended_ms is None and age % every == 0:
             changed = self.find(segments, free)
-            moved = self.date(segments)
+            moved = (changed or age % DATE_EVERY == 0) and self.date(segments)
             self.rewrite |= changed or moved
         self._judge(segments, width_ms)
 

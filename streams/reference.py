@@ -1,10 +1,16 @@
-"""Writes the reference pages of signals.yml and tocsin.yml from what reads them: `python -m streams.reference DIR`."""
+"""Writes the reference pages from what they describe: signals.yml, tocsin.yml, the commands.
 
+`python -m streams.reference DIR`, or `make docs`.
+"""
+
+import inspect
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+import click
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -13,6 +19,8 @@ from detector import signals
 from detector.config import Budget, QuietHours
 from detector.fields import duration_text
 from detector.signals import Condition
+from streams.cli.common import Command, Group
+from streams.cli.main import cli
 from streams.sections import Document, Duration
 from streams.settings import SIGNALS, defaults_directory
 
@@ -81,10 +89,19 @@ formats:
 ```
 """
 
+_COMMANDS = """\
+# Commands
+
+Every option can be set in the environment as well, by the name beside it; what the command line says wins.
+[What they print for machines](../commands.md) has a page of its own.
+
+{sections}
+"""
+
 
 def pages() -> dict[str, str]:
     """Return the pages by file name."""
-    return {"signals.md": _signals_page(), "settings.md": _settings_page()}
+    return {"signals.md": _signals_page(), "settings.md": _settings_page(), "commands.md": _commands_page()}
 
 
 def _signals_page() -> str:
@@ -110,7 +127,7 @@ def _settings_page() -> str:
 
 
 def _section(name: str, model: type[BaseModel], head: str) -> str:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for key, field in model.model_fields.items():
         inner = _model(field)
         path = f"{name}.{key}" if name else key
@@ -123,8 +140,11 @@ def _section(name: str, model: type[BaseModel], head: str) -> str:
     return head + _table(rows)
 
 
-def _table(rows: list[tuple[str, str, str, str]]) -> str:
-    lines = ["| field | is | default | meaning |", "|---|---|---|---|"]
+_FIELDS = ("field", "is", "default", "meaning")
+
+
+def _table(rows: Sequence[tuple[str, ...]], columns: tuple[str, ...] = _FIELDS) -> str:
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     return "\n".join(lines + [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows])
 
 
@@ -186,6 +206,48 @@ def _written(value: object) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(map(str, value))}]"
     return str(value)
+
+
+# --- the commands -----------------------------------------------------------------------------------------------------
+
+
+def _commands_page() -> str:
+    sections = "\n\n".join(_command(cli, click.Context(cli, info_name="tocsin"), 1))
+    return f"{_MADE}\n\n{_COMMANDS.format(sections=sections)}"
+
+
+def _command(command: click.Command, context: click.Context, level: int) -> Iterator[str]:
+    """Yield the parts of a command's section, then those of its commands."""
+    if level > 1:
+        usage = " ".join((context.command_path, *command.collect_usage_pieces(context)))
+        yield f"{'#' * level} {context.command_path}\n\n{inspect.cleandoc(command.help or '')}"
+        example = command.example.strip() if isinstance(command, Command | Group) else ""
+        yield f"```text\n{usage}\n```"
+        rows = [row for option in command.params if (row := _option(option, context))]
+        if rows:
+            yield _table(rows, ("option", "environment", "default", "meaning"))
+        if example:
+            yield f"Example:\n\n```sh\n{example}\n```"
+    if isinstance(command, Command):
+        yield "Exit codes: " + ", ".join(f"{code} {text}" for code, text in command.exits.items()) + "."
+    if isinstance(command, Group):
+        if command.default is not None:
+            yield f"Without a command, `{command.default}` is meant."
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from _command(inner, click.Context(inner, info_name=name, parent=context), level + 1)
+
+
+def _option(option: click.Parameter, context: click.Context) -> tuple[str, ...]:
+    """Return an option's row; nothing for arguments and for what the help hides."""
+    if not isinstance(option, click.Option) or option.hidden:
+        return ()
+    extra = option.get_help_extra(context)
+    names = ", ".join(option.opts) + ("" if option.is_flag else f" {option.make_metavar(context)}")
+    default = "required" if option.required else f"`{extra['default']}`" if "default" in extra else ""
+    environment = ", ".join(f"`{name}`" for name in extra.get("envvars", ()))
+    return f"`{names}`", environment, default, option.help or ""
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
     python benchmarks/throughput.py [--events 400000] [--rounds 7] [--json]
 
-The events: about 200 bytes, four dimensions, failures with retries, as a producer with volume sends them. Every round runs
-each contestant once, in turn, so that all see the same machine; a contestant's ratio is the median over rounds of
+The events: about 200 bytes, four dimensions, failures with retries, as a producer with volume sends them. Each round
+runs every contestant once, in turn, so that all see the same machine; a contestant's ratio is the median over rounds of
 its rate divided by the anchors' of that same round, which were timed just before and just after it.
 """
 
@@ -36,7 +36,7 @@ START_MS = 1_772_409_600_000
 
 
 def lines(count: int, seed: int = 1, per_second: int = 2_000) -> bytes:
-    """NDJSON: `count` payments at `per_second`, 3 % of which fail, 40 % of the failing customers 3 to 8 times in a row."""
+    """NDJSON: `count` payments at `per_second`; 3 % fail, 40 % of the failing customers 3 to 8 times in a row."""
     rng = np.random.default_rng(seed)
     sizes = (6, 12, 30, 5)
     values = [
@@ -217,12 +217,16 @@ def main() -> None:
     if given.json:
         print(json.dumps({"events": given.events, "rounds": given.rounds, "ratios": result}))
         return
-    table = Table(title=f"{given.events:,} events of {len(parts[0][1]) // parts[0][1].count(10)} bytes, {given.rounds} rounds")
+    table = Table(
+        title=f"{given.events:,} events of {len(parts[0][1]) // parts[0][1].count(10)} bytes, {given.rounds} rounds"
+    )
     for column in ("", "against", "ratio", "range", "goal"):
         table.add_column(column, justify="left" if column in ("", "against") else "right")
     for row in result:
         goal = "" if row["goal"] is None else f"≥ {row['goal']}"
-        table.add_row(str(row["contestant"]), str(row["anchor"]), f"{row['ratio']}×", f"{row['low']}–{row['high']}", goal)
+        table.add_row(
+            str(row["contestant"]), str(row["anchor"]), f"{row['ratio']}×", f"{row['low']}–{row['high']}", goal
+        )
     Console().print(table)
     Console().print({name: f"{statistics.median(values):,.0f} events/s" for name, values in rates.items()})
 

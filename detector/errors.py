@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class TocsinError(Exception):
-    """The root: shown to a person as one line, never as a traceback.  `exit_code` is what the command line ends with."""
+    """The root: shown to a person as one line, never a traceback. `exit_code` is what the command line ends with."""
 
     exit_code = 1
 

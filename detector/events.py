@@ -1,9 +1,10 @@
 """What an event is: one thing that happened to one customer, as columns of a batch.
 
-`streams/intake` cuts a source into records; a `Decoder` (`detector/decode.py`) turns their bytes into a `Batch` or, record by record, into `Invalid`.
-Nothing behind this file sees raw bytes again.
+`streams/intake` cuts a source into records; a `Decoder` (`detector/decode.py`) turns their bytes into a `Batch` or,
+record by record, into `Invalid`. Nothing behind this file reads raw bytes again.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
@@ -27,6 +28,9 @@ class Invalid(msgspec.Struct, frozen=True):
     data: bytes
     """The record's first 4 KiB, as they came."""
 
+
+KEPT_BYTES = 4_096
+"""How much of a refused record is kept."""
 
 REASONS = (
     "not-json",  # not JSON: NaN, Infinity, lone surrogates, a BOM, truncated, too deep
@@ -87,6 +91,8 @@ class Batch:
     partition: Ints
     invalid: list[Invalid] = field(default_factory=list)
     dropped: dict[str, int] = field(default_factory=dict)
+    record: Callable[[int], bytes] | None = None
+    """The bytes of row i, while the block that they came in is at hand: for an event that is refused after all."""
 
     @classmethod
     def none(cls, schema: "EventSchema", *invalid: Invalid) -> "Batch":

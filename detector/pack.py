@@ -1,6 +1,7 @@
 """One binary encoding for everything that is kept: MessagePack, with numpy arrays as an extension type.
 
-Integers stay exact and floats keep all their bits, so `unpack(pack(x)) == x`: a restart continues with the very same numbers.
+Integers stay exact and floats keep all their bits, so `unpack(pack(x)) == x`: a restart continues with the very same
+numbers.
 """
 
 from typing import Any, TypeVar

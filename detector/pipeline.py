@@ -16,7 +16,7 @@ import numpy as np
 
 from detector.config import DAY_MS, Config
 from detector.counter.counter import Counted, Counter
-from detector.counter.gate import NEVER, take
+from detector.counter.gate import NEVER, bytes_of, take
 from detector.counter.record import SignalWindow, WindowRecord, merge_signal
 from detector.desk.desk import Desk
 from detector.desk.records import (
@@ -188,7 +188,9 @@ class Pipeline:
         out.dropped.update(counted.dropped)
         out.customers.update(counted.customers)
         if counted.refused is not None:
-            out.invalid += [Invalid(int(p), "far-future", "$.time", 0, b"") for p in counted.refused.position]
+            for i, position in enumerate(counted.refused.position.tolist()):
+                data = bytes_of(counted.refused, i)
+                out.invalid.append(Invalid(position, "far-future", "$.time", len(data), data))
         for record in counted.closed:
             out.windows.append(record)
             self._recent.add(record)

@@ -29,7 +29,11 @@ def files() -> list[Path]:
 FILES = files()
 MODULES = [path for path in FILES if path.suffix == ".py"]
 LOCKS = [path for path in FILES if path.parent.name == "requirements"]
-TEXTS = [path for path in FILES if path not in LOCKS and path.suffix != ".png" and b"\0" not in path.read_bytes()]
+TEXTS = [
+    path
+    for path in FILES
+    if path not in LOCKS and path.suffix not in (".png", ".bin") and b"\0" not in path.read_bytes()
+]
 
 
 def by_name(paths: list[Path]) -> pytest.MarkDecorator:

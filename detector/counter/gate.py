@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from detector.config import DAY_MS, Input
-from detector.events import Batch, Ints
+from detector.events import KEPT_BYTES, Batch, Ints
 
 AGREE = 3
 """So many later records (of different customers, where they name one) that lie near or beyond a leap confirm it …"""
@@ -24,9 +24,10 @@ END_LEAP_MS = 31 * DAY_MS
 NEVER = -(2**62)
 
 
-def take(batch: Batch, rows: Ints) -> Batch:
-    """The given rows of a batch, without what is no event."""
+def take(batch: Batch, rows: Ints, *, keep: bool = False) -> Batch:
+    """The given rows of a batch, without what is no event; with `keep`, their bytes (to 4 KiB) are copied out of it."""
     pick = rows.tolist()
+    raw = [bytes_of(batch, i)[:KEPT_BYTES] for i in pick] if keep else None
     return Batch(
         position=batch.position[rows],
         time_ms=batch.time_ms[rows],
@@ -37,11 +38,13 @@ def take(batch: Batch, rows: Ints) -> Batch:
         fields=[batch.fields[i] for i in pick],
         numbers={name: column[rows] for name, column in batch.numbers.items()},
         partition=batch.partition[rows],
+        record=raw.__getitem__ if raw is not None else lambda i: bytes_of(batch, pick[i]),
     )
 
 
 def joined(first: Batch, second: Batch) -> Batch:
     """Both batches' events, in this order."""
+    n = len(first.time_ms)
     return Batch(
         position=np.concatenate([first.position, second.position]),
         time_ms=np.concatenate([first.time_ms, second.time_ms]),
@@ -52,7 +55,13 @@ def joined(first: Batch, second: Batch) -> Batch:
         fields=first.fields + second.fields,
         numbers={name: np.concatenate([first.numbers[name], column]) for name, column in second.numbers.items()},
         partition=np.concatenate([first.partition, second.partition]),
+        record=lambda i: bytes_of(first, i) if i < n else bytes_of(second, i - n),
     )
+
+
+def bytes_of(batch: Batch, row: int) -> bytes:
+    """Row's record as it came, as far as it is still at hand."""
+    return batch.record(row) if batch.record else b""
 
 
 class Gate:
@@ -79,8 +88,8 @@ class Gate:
                 return batch, None
         everything = batch if self.parked is None else joined(self.parked, batch)
         passed, dead, kept = self._sort_out(everything, ended=False)
-        self.parked = take(everything, kept) if len(kept) else None
-        return take(everything, passed), take(everything, dead) if len(dead) else None
+        self.parked = take(everything, kept, keep=True) if len(kept) else None
+        return take(everything, passed), take(everything, dead, keep=True) if len(dead) else None
 
     def end(self) -> tuple[Batch | None, Batch | None]:
         """No more records will come: decide about what is parked."""
@@ -88,7 +97,8 @@ class Gate:
             return None, None
         everything, self.parked = self.parked, None
         passed, dead, _ = self._sort_out(everything, ended=True)
-        return take(everything, passed) if len(passed) else None, take(everything, dead) if len(dead) else None
+        events = take(everything, passed) if len(passed) else None
+        return events, take(everything, dead, keep=True) if len(dead) else None
 
     def _sort_out(self, batch: Batch, *, ended: bool) -> tuple[Ints, Ints, Ints]:
         """Rows to pass, rows to refuse, rows to keep parked: each event judged in turn, as if it came alone."""
@@ -139,11 +149,17 @@ class Gate:
 
     def state(self) -> dict[str, Any]:
         """What `restore` needs. Parked records are kept whole: they have not been counted yet."""
-        return {"watermark_ms": self.watermark_ms, "parked": vars(self.parked) if self.parked is not None else None}
+        parked = None
+        if self.parked is not None:
+            raw = [bytes_of(self.parked, i) for i in range(len(self.parked.time_ms))]
+            parked = {**vars(self.parked), "record": raw}
+        return {"watermark_ms": self.watermark_ms, "parked": parked}
 
     def restore(self, state: dict[str, Any]) -> None:
         self.watermark_ms = state["watermark_ms"]
         parked = state["parked"]
-        self.parked = (
-            None if parked is None else Batch(**{**parked, "fields": [tuple(row) for row in parked["fields"]]})
-        )
+        if parked is None:
+            self.parked = None
+            return
+        fields, raw = [tuple(row) for row in parked["fields"]], parked["record"]
+        self.parked = Batch(**{**parked, "fields": fields, "record": raw.__getitem__})

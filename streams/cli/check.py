@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from detector.advice import warnings
-from detector.customers import CustomerKeys
+from detector.decode.customers import CustomerKeys
 from detector.errors import ConfigError, Problem, UsageError
 from detector.signals import Mode
 from streams.cli import common

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 import msgspec
 
 from detector.config import MINUTE_MS, Config
-from detector.decode import KEPT_BYTES
 from detector.desk.records import Command, Configured, Delivered
 from detector.errors import TocsinError, UsageError
-from detector.events import Batch, Invalid
+from detector.events import Batch
 from detector.pack import pack, unpack
 from detector.pipeline import Effects, Pipeline
 from streams.clock import Clock
@@ -190,7 +189,6 @@ class Runner:
         assert self._decoder is not None, "a runner for commands reads nothing"
         batch = block.batch(self._decoder, ingest_ms)
         effects = self.pipeline.feed(batch)
-        effects.invalid = [_with_bytes(record, block) for record in effects.invalid]
         self.ended = False
         self._take(effects, block.source)
         if entry is None:
@@ -364,16 +362,6 @@ class Runner:
         """
         self._take(self.pipeline.command(wish, now_ms), "")
         self.commit()
-
-
-def _with_bytes(record: Invalid, block: Block) -> Invalid:
-    """Return a record that the pipeline refused with its bytes, where they are in this block."""
-    start = record.position - block.position
-    if record.size or not 0 <= start < len(block.data):
-        return record
-    end = block.data.find(b"\n", start)
-    found = block.data[start : end if end >= 0 else len(block.data)]
-    return msgspec.structs.replace(record, size=len(found), data=found[:KEPT_BYTES])
 
 
 def apply_command(store: Store, wish: Command, clock: Clock) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from detector.config import Config
-from detector.customers import CustomerKeys
+from detector.decode.customers import CustomerKeys
 from detector.errors import UsageError
 from detector.pack import unpack
 from streams.clock import Clock

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from detector.config import Config
-from detector.customers import CustomerKeys
+from detector.decode.customers import CustomerKeys
 from streams.clock import Clock
 from streams.engines.embedded import COMMIT_S, FilePlace, Runner, Step
 from streams.engines.lock import only_runner

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from detector.decode import KEPT_BYTES
 from detector.errors import UsageError
-from detector.events import Batch, Invalid
+from detector.events import KEPT_BYTES, Batch, Invalid
 from streams.intake.bytestream import ByteStream, open_stream, read_fully
 
 HEAD_BYTES = 4_096

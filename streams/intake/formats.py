@@ -17,11 +17,11 @@ its own name; `id: null` or `customer: null` says that there is none.
 from collections.abc import Mapping
 
 from detector.decode import JSON, CustomerKeys, Decoder, Format, TimeField, Unit
+from detector.decode.shape import Path
+from detector.decode.times import zone_offset_ms
 from detector.errors import ConfigError, Problem, UsageError
 from detector.events import EventSchema
 from detector.fields import Fields, did_you_mean, join, listed, shown
-from detector.shape import Path
-from detector.times import zone_offset_ms
 from streams.intake.files import MAX_RECORD_BYTES
 from streams.intake.sshd import SshdDecoder
 

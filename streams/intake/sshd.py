@@ -21,9 +21,9 @@ import numpy as np
 
 from detector.config import DAY_MS
 from detector.decode import invalid
+from detector.decode.times import MAX_MS, OLDEST_MS, day_number, iso_ms
 from detector.events import Batch, EventSchema, Ints, Invalid
 from detector.signals import Condition, CountBy, Measure, Mode, Severity, Signal
-from detector.times import MAX_MS, OLDEST_MS, day_number, iso_ms
 
 SSHD_SIGNALS = (
     Signal(
@@ -119,6 +119,7 @@ class SshdDecoder:
         time_ms: list[int] = []
         ingest_ms: list[int] = []
         fields: list[tuple[object, ...]] = []
+        lines: list[bytes] = []
         refused: list[Invalid] = []
         dropped: Counter[str] = Counter()
         for record, start, at_ms in zip(records, starts, ingest, strict=True):
@@ -133,6 +134,7 @@ class SshdDecoder:
                 time_ms += [moment_ms] * times
                 ingest_ms += [at_ms] * times
                 fields += [row] * times
+                lines += [record] * times
         n = len(position)
         return Batch(
             position=_ints(position),
@@ -146,6 +148,7 @@ class SshdDecoder:
             partition=np.zeros(n, np.int64),
             invalid=refused,
             dropped=dict(dropped),
+            record=lines.__getitem__,
         )
 
     def _attempts(self, record: bytes, ingest_ms: int) -> tuple[int, int, tuple[object, ...]] | str | None:

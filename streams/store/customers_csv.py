@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from zoneinfo import available_timezones
 
-from detector.customers import phone_e164
+from detector.decode.customers import phone_e164
 from detector.errors import UsageError
 
 COLUMNS = ("id", "name", "language", "time_zone", "email", "phone", "consent")

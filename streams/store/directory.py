@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import sqlalchemy as sa
 
-from detector.customers import alias_forms, customer_key
+from detector.decode.customers import alias_forms, customer_key
 from detector.desk.records import Reach
 from detector.errors import UsageError
 from detector.events import Ints

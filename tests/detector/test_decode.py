@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.decode import JSON, MAX_DEPTH, CustomerKeys, Decoder, Format, TimeField, Unit, customer_key
-from detector.events import REASONS, Batch, EventSchema
-from detector.placement import partition_of
+from detector.decode import JSON, CustomerKeys, Decoder, Format, TimeField, Unit, customer_key
+from detector.decode.decoder import MAX_DEPTH
+from detector.decode.placement import partition_of
+from detector.events import REASONS, Batch, EventSchema, canonical
 
 SCHEMA = EventSchema(("kind", "bank", "outcome"), ("latency",))
 GOOD = b'{"id":"e1","time":"2026-03-27T13:06:56.250Z","kind":"pay","customer":"C1","bank":"BNI","latency":12.5}'
@@ -202,10 +203,18 @@ def test_ids_and_customers_are_texts_or_none() -> None:
     assert hashed[1] == customer_key(b"key", "7")
 
 
-def test_categories_keep_their_values() -> None:
-    values: list[object] = ["BNI", "", 5, 2.5, True, None, 2**64]
+def test_categories_keep_their_values_and_truth_is_spelled_out() -> None:
+    values: list[object] = ["BNI", "", 5, 2.5, None, 2**64]
     batch = decoder().decode(b"\n".join(event(bank=value) for value in values), 0)
     assert [(type(row[1]), row[1]) for row in batch.fields] == [(type(value), value) for value in values]
+
+
+@pytest.mark.parametrize("first", [1, True, 1.0, "true"])
+def test_true_and_one_are_never_taken_for_each_other(first: object) -> None:
+    one = decoder()
+    rows = [row for value in (first, True, 1, False, 0) for row in one.decode(event(bank=value) + b"\n", 0).fields]
+    assert [canonical(row[1]) for row in rows] == [canonical(first), "true", "1", "false", "0"]
+    assert not any(isinstance(row[1], bool) for row in rows)
 
 
 def test_a_field_that_is_category_and_value_is_both() -> None:

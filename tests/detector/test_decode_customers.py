@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.decode import CustomerKeys, alias_forms, customer_key, phone_e164
-from detector.placement import murmur2, partition_of, partitions_of
+from detector.decode.placement import murmur2, partition_of, partitions_of
 
 KEY = b"a secret"
 

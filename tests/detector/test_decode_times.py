@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.decode import Unit
-from detector.times import MAX_MS, day_number, epoch_column, epoch_ms, iso_column, iso_ms, zone_offset_ms
+from detector.decode.times import MAX_MS, day_number, epoch_column, epoch_ms, iso_column, iso_ms, zone_offset_ms
 
 AT = 1_774_616_816_123
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

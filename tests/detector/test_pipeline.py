@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from detector.config import DAY_MS, MINUTE_MS, Config
 from detector.counter.record import WindowRecord
 from detector.decode import JSON, CustomerKeys, Decoder
+from detector.decode.times import iso_ms
 from detector.desk.desk import Desk
 from detector.desk.records import CaseState, Command, Configured, DeskEffects, Reach, Verb
 from detector.errors import UsageError
@@ -21,7 +22,6 @@ from detector.events import Ints
 from detector.pack import pack
 from detector.pipeline import Effects, Pipeline
 from detector.signals import Signal
-from detector.times import iso_ms
 from tests.detector.counting import SHARE, SILENCE, T0
 
 CONFIG = Config(signals=(SHARE, SILENCE))

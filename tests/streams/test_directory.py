@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.customers import CustomerKeys, customer_key, phone_e164
+from detector.decode.customers import CustomerKeys, customer_key, phone_e164
 from detector.errors import UsageError
 from detector.pipeline import Effects
 from streams.store import Store, open_store

@@ -54,7 +54,7 @@ class World:
 
 
 def _time_of(line: bytes) -> int | None:
-    from detector.times import iso_ms
+    from detector.decode.times import iso_ms
 
     try:
         return iso_ms(msgspec.json.decode(line)["time"], None)

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from detector.config import Config
-from detector.customers import customer_key
+from detector.decode.customers import customer_key
 from detector.desk.records import Decision, Delivered, DeskEffects, Kind, Notice, NoticeState
 from detector.desk.wording import Message
 from detector.pipeline import Effects

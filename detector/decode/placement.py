@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from detector.decode.texts import packed
 from detector.events import Ints
-from detector.texts import packed
 
 _M = 0x5BD1E995
 _SEED = 0x9747B28C

@@ -16,21 +16,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detector.customers import CustomerKeys as CustomerKeys
-from detector.customers import alias_forms as alias_forms
-from detector.customers import customer_key as customer_key
-from detector.customers import phone_e164 as phone_e164
-from detector.events import Batch, EventSchema, Floats, Ints, Invalid
-from detector.placement import partitions_of
-from detector.shape import JSON as JSON
-from detector.shape import Format as Format
-from detector.shape import Item, Row, Shape, dotted
-from detector.shape import TimeField as TimeField
-from detector.times import MAX_MS, OLDEST_MS, epoch_column, epoch_ms, iso_column, iso_ms
-from detector.times import Unit as Unit
+from detector.decode.customers import CustomerKeys
+from detector.decode.placement import partitions_of
+from detector.decode.shape import Format, Item, Row, Shape, dotted, spelled
+from detector.decode.times import MAX_MS, OLDEST_MS, Unit, epoch_column, epoch_ms, iso_column, iso_ms
+from detector.events import KEPT_BYTES, Batch, EventSchema, Floats, Ints, Invalid
 
-KEPT_BYTES = 4_096
-"""How much of a record goes to the dead letter."""
 MAX_DEPTH = 200
 """Records nested deeper are refused, long before a stack would overflow."""
 
@@ -74,6 +65,7 @@ class Decoder:
 
     Examples
     --------
+    >>> from detector.decode import JSON, CustomerKeys
     >>> decoder = Decoder(EventSchema(("kind", "bank"), ()), JSON, CustomerKeys(b"k"))
     >>> batch = decoder.decode(b'{"time":"2026-03-27T13:06:56Z","kind":"pay","bank":"BNI"}\n{"kind":"pay"}\n', 0)
     >>> batch.fields, batch.time_ms.tolist(), [(i.position, i.reason, i.path) for i in batch.invalid]
@@ -209,7 +201,7 @@ class Decoder:
             if reason:
                 refused.append(invalid(int(positions[i]), reason, path, record))
         at = np.array(kept, np.int64)
-        return self._batch(rows, positions[at], ingest[at], lambda i: records[kept[i]], refused)
+        return self._batch(rows, positions[at], ingest[at], lambda i: records[kept[i]], refused, careful=True)
 
     # --- columns --------------------------------------------------------------------------------------------------
 
@@ -220,6 +212,8 @@ class Decoder:
         ingest: Ints,
         record: Callable[[int], bytes],
         refused: list[Invalid],
+        *,
+        careful: bool = False,
     ) -> Batch:
         """Return the batch of decoded records; `record(i)` is the bytes of row i."""
         if not rows:
@@ -233,8 +227,13 @@ class Decoder:
             if not len(keep):
                 return Batch.none(self._schema, *refused)
             items = [items[i] for i in keep.tolist()]
+            of_all, rows_kept = record, keep.tolist()
+            record = lambda i: of_all(rows_kept[i])  # noqa: E731
             positions, ingest, times = positions[keep], ingest[keep], times[keep]
             numbers = {name: column[keep] for name, column in numbers.items()}
+        fields = self._shape.fields(items)
+        if self._shape.bools or careful:
+            fields = list(map(spelled, fields))
         raw, customers = self._customer_columns(items)
         ids: list[str | None] = [None] * len(items) if self._ids is None else _names(self._ids(items))
         return Batch(
@@ -244,10 +243,11 @@ class Decoder:
             customer=customers,
             raw_customer=raw,
             event_id=ids,
-            fields=self._shape.fields(items),
+            fields=fields,
             numbers=numbers,
             partition=self._place(raw, ids),
             invalid=refused,
+            record=record,
         )
 
     def _values(self, items: list[Item]) -> tuple[Ints, dict[str, Floats], dict[int, tuple[str, str]]]:

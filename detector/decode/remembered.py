@@ -14,8 +14,8 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.decode.texts import MAX_BYTES, packed
 from detector.events import Ints
-from detector.texts import MAX_BYTES, packed
 
 _Words = NDArray[np.uint64]
 

@@ -11,8 +11,8 @@ from hashlib import blake2b
 import numpy as np
 import phonenumbers
 
+from detector.decode.remembered import Remembered
 from detector.events import Ints
-from detector.remembered import Remembered
 
 _PHONE = re.compile(r"\+?[0-9][0-9 ().\-/]*")
 _MIN_DIGITS, _MAX_DIGITS = 7, 15

@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from detector.decode.times import Unit
 from detector.errors import ConfigError, Problem
-from detector.events import EventSchema
-from detector.times import Unit
+from detector.events import EventSchema, canonical
 
 Path = tuple[str, ...]
 """Keys from the record's top down to a value."""
@@ -80,8 +80,10 @@ class _Leaf:
         """Texts to be decoded as literals; None: too many or too fickle."""
         self.changes = 0
 
-    def type(self, literal: bool) -> Any:
+    def type(self, literal: bool, bools: bool) -> Any:
         types: set[Any] = set(self.types)
+        if literal and not bools and len(types) > 1:
+            types.discard(bool)
         if float in types and str not in types and not self.required:
             types.discard(int)
         if str in types and literal and self.texts:
@@ -132,8 +134,11 @@ class Shape:
         kind = [format.kind] if format.kind else []
         order = dict.fromkeys([*kind, *map(format.path_of, categories), *self._leaves])
         self._attribute = {path: f"f{i}" for i, path in enumerate(order)}
+        self.bools = False
+        """Whether a category was ever true or false: then every row's are spelled out (True == 1 in a dictionary)."""
         self.plain = msgspec.json.Decoder(self._struct(literal=False))
-        self._literal = self.plain
+        self._literal = msgspec.json.Decoder(self._struct(literal=True))
+        self._taught = False
         self._blocks = 0
         paths = [*kind, *map(format.path_of, categories)]
         self._flat = all(len(path) == 1 for path in order) and bool(kind) and len(set(paths)) == len(paths)
@@ -179,7 +184,7 @@ class Shape:
             rename[name] = key
             if leaf is not None:
                 needed = leaf.required
-                fields.append((name, leaf.type(literal), msgspec.NODEFAULT if needed else None))
+                fields.append((name, leaf.type(literal, self.bools), msgspec.NODEFAULT if needed else None))
             else:
                 inner, needed = self._level(path, literal)
                 if needed:
@@ -214,19 +219,20 @@ class Shape:
         self._blocks += 1
         try:
             rows: list[Row] = self._literal.decode_lines(block)
-            if self._literal is not self.plain:
+            if self._taught:
                 return rows
         except msgspec.ValidationError:
-            if self._literal is self.plain:
-                raise
             rows = self.plain.decode_lines(block)
         self._learn(rows)
         return rows
 
     def _learn(self, rows: list[Row]) -> None:
         """Take the texts of these records for literals."""
-        changed = False
         items = self.items(rows)
+        categories = [leaf for leaf in self._leaves.values() if bool in leaf.types]
+        bools = self.bools or any(isinstance(v, bool) for c in categories for v in self.column(c.path)(items))
+        changed = bools != self.bools
+        self._taught, self.bools = True, bools
         for path, leaf in self._leaves.items():
             if leaf.texts is None:
                 continue
@@ -239,8 +245,7 @@ class Shape:
             if len(leaf.texts) > _MOST_LITERALS or leaf.changes > _FREE_CHANGES + self._blocks // _BLOCKS_PER_CHANGE:
                 leaf.texts = None
         if changed:
-            literal = any(leaf.texts for leaf in self._leaves.values())
-            self._literal = msgspec.json.Decoder(self._struct(literal=True)) if literal else self.plain
+            self._literal = msgspec.json.Decoder(self._struct(literal=True))
 
     # --- columns --------------------------------------------------------------------------------------------------
 
@@ -283,6 +288,17 @@ class Shape:
                 return [tuple(get(item) for get in one_by_one) for item in items]
 
         return take
+
+
+def spelled(row: tuple[object, ...]) -> tuple[object, ...]:
+    """Return a row with true and false as texts.
+
+    Examples
+    --------
+    >>> spelled(("login", True, 1, None))
+    ('login', 'true', 1, None)
+    """
+    return tuple(canonical(value) if isinstance(value, bool) else value for value in row)
 
 
 def _careful(attribute: str) -> Callable[[Row], Any]:

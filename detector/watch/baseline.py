@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from detector.config import DAY_MS, HOUR_MS
 from detector.events import Floats, Ints
-from detector.watch.segments import Segments
+from detector.watch.segments import Kept, Segments
 
 HALF_LIFE_MS = 3 * DAY_MS
 SEASON_HALF_LIFE_MS = 14 * DAY_MS
@@ -108,6 +108,12 @@ class Families:
         self._top = self._top * fade + np.bincount(family, weights=weight * variance, minlength=width)
         self._bottom = self._bottom * fade + np.bincount(family, weights=weight, minlength=width)
 
+    def keep(self, segments: Ints) -> None:
+        """Keep only these segments, in this order."""
+        more = np.zeros(max(int(segments.max(initial=-1)) + 1 - len(self._hour_observed), 0))
+        self._hour_observed = np.concatenate([self._hour_observed, more])[segments]
+        self._hour_expected = np.concatenate([self._hour_expected, more])[segments]
+
     def learn_spread(self, observed: Floats, expected: Floats, segments: Segments) -> None:
         """From decayed sums per segment: the variance of ln(K/M) beyond chance, with a prior worth four values."""
         usable = expected >= 20.0
@@ -158,6 +164,15 @@ class ShareBaseline:
             if more > 0:
                 self._value_observed[d] = np.concatenate([self._value_observed[d], np.zeros(more)])
                 self._value_expected[d] = np.concatenate([self._value_expected[d], np.zeros(more)])
+
+    def keep(self, segments: Segments, kept: Kept) -> None:
+        """Go on over a smaller index."""
+        self._segments = segments
+        self._value_observed = [column[rows] for column, rows in zip(self._value_observed, kept.values, strict=True)]
+        self._value_expected = [column[rows] for column, rows in zip(self._value_expected, kept.values, strict=True)]
+        self.segment_observed = self.segment_observed[kept.segments]
+        self.segment_expected = self.segment_expected[kept.segments]
+        self.families.keep(kept.segments)
 
     def season(self, window_ms: int) -> float:
         hour = hour_of_week(window_ms)

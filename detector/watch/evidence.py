@@ -137,6 +137,11 @@ class Evidence:
         for name in ("_cusum", "_observed", "_expected", "_start_ms", "score", "start_ms"):
             getattr(self, name)[rows] = 0
 
+    def keep(self, rows: Ints) -> None:
+        """Keep only these segments, in this order."""
+        for name in ("_cusum", "_observed", "_expected", "_start_ms", "score", "start_ms"):
+            setattr(self, name, getattr(self, name)[rows])
+
     def state(self) -> dict[str, Any]:
         return {k: v for k, v in vars(self).items() if k not in ("_effects", "_up")}
 

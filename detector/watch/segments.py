@@ -5,7 +5,7 @@ One array row per cell, one per segment. A cell knows its segments, so a window'
 """
 
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,14 @@ from numpy.typing import NDArray
 from detector.events import Floats, Ints
 
 Cell = tuple[str, ...]
+
+
+class Kept(NamedTuple):
+    """After cells were dropped: the old row of each new cell, segment and (per dimension) value."""
+
+    cells: Ints
+    segments: Ints
+    values: list[Ints]
 
 
 class Segments:
@@ -103,6 +111,18 @@ class Segments:
             d = self.dimensions.index(dimension)
             inside &= self.cell_codes[:, d] == self.values[d].get(value, -1)
         return inside
+
+    def without(self, stale: NDArray[np.bool_]) -> tuple["Segments", "Kept"]:
+        """Return the index without some cells (bool[cells]), and where everything that stays has gone."""
+        stay = np.flatnonzero(~stale)
+        smaller = Segments(self.dimensions)
+        smaller.rows([self.cells[i] for i in stay.tolist()])
+        segments = np.zeros(len(smaller), np.int64)
+        segments[smaller.cell_segments.ravel()] = self.cell_segments[stay].ravel()
+        values = [
+            np.array([old[v] for v in new], np.int64) for old, new in zip(self.values, smaller.values, strict=True)
+        ]
+        return smaller, Kept(stay, segments, values)
 
     def state(self) -> dict[str, Any]:
         return {"cells": self.cells}

@@ -12,7 +12,7 @@ import numpy as np
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from detector.events import Floats, Ints
 from detector.watch.baseline import HOURS, SEASON_HALF_LIFE_MS, Families, fading, hour_of_week
-from detector.watch.segments import Segments
+from detector.watch.segments import Kept, Segments
 
 BURST_HALF_LIFE_MS = 1 * DAY_MS
 SILENCE_HALF_LIFE_MS = 20 * MINUTE_MS
@@ -59,6 +59,12 @@ class VolumeBaseline:
         if more > 0:
             self.cell_seen = np.concatenate([self.cell_seen, np.zeros(more)])
             self._cell_level = np.concatenate([self._cell_level, np.zeros(more)])
+
+    def keep(self, segments: Segments, kept: Kept) -> None:
+        """Go on over a smaller index."""
+        self._segments = segments
+        self.cell_seen, self._cell_level = self.cell_seen[kept.cells], self._cell_level[kept.cells]
+        self.families.keep(kept.segments)
 
     @property
     def clump(self) -> float:

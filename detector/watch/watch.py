@@ -26,6 +26,7 @@ from detector.watch.volume import VolumeBaseline
 HOLD_NATS = 6.0
 """From here on a segment teaches the baseline nothing, for a day at most."""
 HOLD_MS = DAY_MS
+FORGET_MS = 8 * DAY_MS
 LOOK_BACK_MS = 6 * HOUR_MS
 """How far before a span's start the windows are read again, to date the onset."""
 WARM_UP_MS = HOUR_MS
@@ -55,6 +56,7 @@ class Watch:
         self._volume = VolumeBaseline(self._segments, signal.window_ms, up=self._up, attempts=self._attempts)
         self._noise_fade = fading(HOUR_MS, NOISE_HALF_LIFE_MS)
         self._held_since_ms: Ints = np.zeros(0, np.int64)
+        self._cell_seen_ms: Ints = np.zeros(0, np.int64)
         self._tracks: list[Track] = []
         self._first_ms: int | None = None
         self._hour = -1
@@ -78,8 +80,12 @@ class Watch:
             self._first_ms = start_ms
         elif merged is None and self._share and not self._tracks:
             return []
+        if start_ms // DAY_MS != (start_ms - self.signal.window_ms) // DAY_MS:
+            self._sweep(start_ms)
         current = self._cells(start_ms, merged)
         self._grow()
+        seen = (current.trials if self._share else current.observed) > 0
+        self._cell_seen_ms[current.rows[seen]] = start_ms
         return self._window(current, look, learn_only=learn_only)
 
     # --- a window ---------------------------------------------------------------------------------------------------
@@ -320,6 +326,18 @@ class Watch:
     def _warm_ms(self) -> int:
         return (self._first_ms or 0) + max(WARM_UP_MS, 3 * self.signal.window_ms)
 
+    def _sweep(self, window_ms: int) -> None:
+        """Once a day of event time: forget the cells that were unseen for longer than the Counter remembers values."""
+        stale = self._cell_seen_ms < window_ms - FORGET_MS
+        if self._tracks or not stale.any():
+            return
+        self._segments, kept = self._segments.without(stale)
+        self._rates.keep(self._segments, kept)
+        self._volume.keep(self._segments, kept)
+        self._evidence.keep(kept.segments)
+        self._held_since_ms = self._held_since_ms[kept.segments]
+        self._cell_seen_ms = self._cell_seen_ms[kept.cells]
+
     # --- state ------------------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
@@ -330,6 +348,9 @@ class Watch:
         more = segments - len(self._held_since_ms)
         if more > 0:
             self._held_since_ms = np.concatenate([self._held_since_ms, np.zeros(more, np.int64)])
+        more = len(self._segments.cells) - len(self._cell_seen_ms)
+        if more > 0:
+            self._cell_seen_ms = np.concatenate([self._cell_seen_ms, np.zeros(more, np.int64)])
 
     def state(self) -> dict[str, Any]:
         return {
@@ -337,6 +358,7 @@ class Watch:
             "evidence": self._evidence.state(),
             "baseline": self._rates.state() if self._share else self._volume.state(),
             "held_since_ms": self._held_since_ms,
+            "cell_seen_ms": self._cell_seen_ms,
             "tracks": [t.state() for t in self._tracks],
             "first_ms": self._first_ms,
             "hour": self._hour,
@@ -348,7 +370,7 @@ class Watch:
         self._grow()
         self._evidence.restore(state["evidence"])
         (self._rates if self._share else self._volume).restore(state["baseline"])
-        self._held_since_ms = state["held_since_ms"]
+        self._held_since_ms, self._cell_seen_ms = state["held_since_ms"], state["cell_seen_ms"]
         self._tracks = [Track.from_state(t) for t in state["tracks"]]
         self._first_ms, self._hour = state["first_ms"], state["hour"]
         self._parts = [msgspec.convert(p, SignalWindow) for p in state["parts"]]

@@ -39,7 +39,7 @@ _BESIDE = ("-wal", "-shm", ".lock")
     help="Where files and store are written; an earlier demo there is replaced.",
 )
 @option("--days", type=click.FloatRange(min=0.3, max=60), default=2.0, metavar="D", help="Length; two have it all.")
-@option("--rate", type=click.FloatRange(0.1, 10_000), default=6.0, metavar="EVENTS_PER_S", help="Events a second.")
+@option("--rate", type=click.FloatRange(0.1, 10_000), default=12.0, metavar="EVENTS_PER_S", help="Events a second.")
 @json_option
 def command(seed: int, folder: Path, days: float, rate: float, as_json: bool) -> None:
     """Show the whole story on simulated traffic of an Indonesian online shop and bank.

@@ -1,17 +1,34 @@
 """The Watch: what is found, when, with which cause; and what must stay quiet."""
 
+import msgspec
 import numpy as np
 import pytest
 
+from detector.config import DAY_MS, HOUR_MS, Config, Input
+from detector.counter.record import SignalWindow
 from detector.pack import pack, unpack
 from detector.watch.anomaly import Phase, Point
-from tests.detector.watching import SILENCE, VERSIONS, Cell, Cube, first, minute_of, run, watch_of, wheres
+from detector.watch.watch import Watch
+from tests.detector.watching import (
+    SHARE,
+    SILENCE,
+    T0,
+    VERSIONS,
+    Cell,
+    Cube,
+    Rate,
+    first,
+    minute_of,
+    run,
+    watch_of,
+    wheres,
+)
 
 WARM = 600
 """Minutes of quiet before anything is planted."""
 
 
-def hit(where: dict[str, str], factor: float, start: int = WARM, end: int = 10**9):  # type: ignore[no-untyped-def]
+def hit(where: dict[str, str], factor: float, start: int = WARM, end: int = 10**9) -> Rate:
     """A factor on the cells in `where` from `start` to `end`."""
 
     def rate(minute: int, cell: Cell) -> float:
@@ -146,6 +163,28 @@ def test_a_later_row_never_changes_what_was_said_before() -> None:
     rates = hit({"version": "v2"}, 12.0, WARM, WARM + 30)
     short, long = list(run(Cube(shares=rates), WARM + 20)), list(run(Cube(shares=rates), WARM + 90))
     assert pack(long[: len(short)]) == pack(short)
+
+
+def test_what_is_unseen_for_a_week_is_forgotten_and_the_rest_goes_on() -> None:
+    hourly = msgspec.structs.replace(SHARE, window_ms=HOUR_MS)
+    settings = Config(signals=(hourly,), input=Input(window_ms=HOUR_MS))
+    watch, sizes, said = Watch(settings, hourly), [], []
+    records: dict[int, SignalWindow] = {}
+    for hour in range(30 * 24):
+        # A new version every day, for two days.
+        versions = ("v0", f"d{hour // 24}", f"d{hour // 24 + 1}")
+        cube = Cube(hourly, seed=hour, versions=versions, volume=40.0, shares=hit({"version": "v0"}, 10.0, 29 * 24))
+        record = cube.at(hour)
+        assert record is not None
+        records[T0 + hour * HOUR_MS] = record
+        said += watch.step(T0 + hour * HOUR_MS, record, lambda a, b: [(w, r) for w, r in records.items() if a <= w < b])
+        state = unpack(pack(watch.state()), dict)
+        sizes.append(len(state["segments"]["cells"]))
+        watch = Watch(settings, hourly)
+        watch.restore(state)
+    assert max(sizes) == max(sizes[: 15 * 24])
+    assert said
+    assert all(wheres(a) == [{"version": "v0"}] and a.onset_ms >= T0 + 29 * DAY_MS - HOUR_MS for a in said)
 
 
 def test_evidence_shows_the_hour_before_and_every_window_since() -> None:

@@ -140,6 +140,7 @@ def ms_of(text: str) -> int:
     return value
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, len(LINES)), max_size=8))
 @settings(max_examples=8, deadline=None)
 def test_the_same_log_gives_the_same_decisions_however_it_is_cut_and_restarted(cuts: list[int]) -> None:

@@ -57,6 +57,7 @@ def test_a_problem_is_found_with_its_smallest_cause_and_dated(where: dict[str, s
     assert len({a.id for a in anomalies}) == 1
 
 
+@pytest.mark.slow
 def test_quiet_traffic_raises_nothing_in_three_days() -> None:
     assert not list(run(Cube(volume=2.0), 3 * 1440))
 

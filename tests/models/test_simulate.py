@@ -125,6 +125,7 @@ def test_lines_arrive_nearly_in_order_and_a_few_twice() -> None:
     assert 0.0003 < 1 - len(found.events) / len(found.lines) < 0.003
 
 
+@pytest.mark.slow
 def test_the_rate_is_about_what_was_asked_for() -> None:
     found = run(days=1.0, rate=1.0, quiet_only=True)
     assert 0.7 < len(found.lines) / found.world.expected_events < 1.6
@@ -176,6 +177,7 @@ def test_complaints_follow_a_problem_after_some_minutes() -> None:
         assert 4 * MINUTE_MS <= epoch_ms(first) - epoch_ms(onset)
 
 
+@pytest.mark.slow
 def test_quiet_only_plants_nothing() -> None:
     found = run(quiet_only=True)
     assert found.truth == {"seed": 5, "problems": []}

@@ -59,6 +59,7 @@ def test_every_record_is_counted_once_and_refused_ones_keep_their_bytes(shop: Sh
         assert letter.source == str(shop.events)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [

@@ -95,6 +95,7 @@ def test_silence_closes_windows(shop: Shop, followed: Path) -> None:
     assert [cause.where for cause in case.causes] == [{"bank": "BNI"}]
 
 
+@pytest.mark.slow
 def test_a_log_that_lags_behind_loses_nothing_by_it(shop: Shop, followed: Path, tmp_path: Path) -> None:
     world = World(tmp_path / "log.ndjson", until_ms=END_MS, lag_ms=LAG_MS)
     found = follow(tmp_path / "lag.db", world, shop.run())
@@ -113,6 +114,7 @@ def test_a_backlog_of_last_month_lets_no_time_pass(shop: Shop, tmp_path: Path) -
     assert MINUTES - 5 <= found["windows"] <= MINUTES
 
 
+@pytest.mark.slow
 def test_a_crash_at_any_step_repeats_nothing_and_loses_nothing(shop: Shop, followed: Path, tmp_path: Path) -> None:
     db, seen = tmp_path / "crashed.db", 0
     world = World(tmp_path / "log.ndjson", until_ms=END_MS)

@@ -65,7 +65,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     per_day: int = 2
     """Notices a customer may get in 24 hours, over all cases."""
     stale_ms: int = 6 * HOUR_MS
-    """A notice later than this after the customer's last failure (or success, for `resolved`) is not sent."""
+    """A notice of a problem later than this after the customer's last failure is not sent. What is owed to those who
+    were told ("it works again", a correction) goes out until a day after, so that a night does not swallow it."""
     min_probability: float = 0.5
     """Told only from this probability on that it was the problem (0.5: the confirmed ones)."""
     default_language: str = "id"

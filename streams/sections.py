@@ -181,7 +181,7 @@ class NoticesSection(_Section):
     per_day: int = Field(default=2, ge=0, le=100, description="Notices a customer may get in 24 hours, over all cases.")
     stale_after: Annotated[int, Duration(MINUTE_MS, 7 * DAY_MS)] = Field(
         default=6 * HOUR_MS,
-        description="This long after the customer's failure (or success) a notice is not sent any more.",
+        description="This long after the customer's failure a notice is not sent; what is owed then, a day after.",
     )
     min_probability: float = Field(
         default=0.5, ge=0, le=1, description="A customer is told only if it was the problem with this probability."

@@ -225,8 +225,8 @@ def _facts(
     case, success = file.case, values.success[i]
     if kind == _PROBLEM:
         stale_ms = values.last[i] + policy.stale_ms
-    elif kind == _RESOLVED:
-        stale_ms = success + policy.stale_ms
+    elif kind == _RESOLVED:  # promised when they were told, so still after a night
+        stale_ms = success + max(policy.stale_ms, DAY_MS)
     else:  # owed since the case ended, and still after a night
         stale_ms = (file.finished_ms or now_ms) + max(policy.stale_ms, DAY_MS)
     return Facts(

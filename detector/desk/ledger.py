@@ -88,8 +88,10 @@ class Ledger(msgspec.Struct, kw_only=True):
     """The customers, sorted ..."""
     places: Ints = msgspec.field(default_factory=lambda: np.zeros(0, np.int64))
     """... and the row of each."""
-    evidence: list[Ints] = msgspec.field(default_factory=lambda: [np.zeros((3, 0), np.int64)])
-    """Parts of int64[3, failures]: row, moment and strand of every failure that is evidence."""
+    evidence: list[Ints] = msgspec.field(default_factory=lambda: [np.zeros((4, 0), np.int64)])
+    """Parts of int64[4, failures]: row, moment, strand and cell of every failure that is evidence."""
+    cells: dict[tuple[str, ...], int] = msgspec.field(default_factory=dict)
+    """The cells' numbers in `evidence`."""
     contacts: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
     """First and last contact since the onset, of everybody: who contacts us may turn out to be hit later."""
     next_ms: int = 0
@@ -162,7 +164,8 @@ class Ledger(msgspec.Struct, kw_only=True):
     def rebuild(self, records: Iterable[WindowRecord], strands: Sequence[Strand], to_ms: int, people_ms: int) -> bool:
         """Take all windows again, from the earliest onset on; rows that come out empty are withdrawn."""
         self._blank(np.arange(self.n))
-        self.evidence = [np.zeros((3, 0), np.int64)]
+        self.evidence = [np.zeros((4, 0), np.int64)]
+        self.cells = {}
         self.contacts = {}
         self["contact_ms"][:] = self["contact_last_ms"][:] = NEVER
         return self.follow(records, strands, to_ms, people_ms)
@@ -217,7 +220,9 @@ class Ledger(msgspec.Struct, kw_only=True):
         hit = (causes >= 0).any(axis=0)
         if not hit.any():
             return False
-        time, causes = time[hit], causes[:, hit]
+        number = np.full(len(window.cells), -1, np.int64)
+        number[used] = [self.cells.setdefault(window.cells[c], len(self.cells)) for c in used]
+        time, causes, cell = time[hit], causes[:, hit], number[cell[hit]]
         rows = self.admit(window.bad_customer[hit])
         _, at = np.unique(rows, return_index=True)
         fresh = at[self["tries"][rows[at]] == 0]
@@ -229,11 +234,15 @@ class Ledger(msgspec.Struct, kw_only=True):
         np.minimum.at(self["first_ms"], rows, time)
         np.maximum.at(track.failed, rows, time)
         np.add.at(self["tries"], rows, 1)
-        self._count(track, rows, time, causes, np.array([i for i, _ in mine]), people_ms)
+        self._count(track, np.stack((rows, time, cell)), causes, np.array([i for i, _ in mine]), people_ms)
         return True
 
-    def _count(self, track: Track, rows: Ints, time: Ints, causes: Ints, strands: Ints, people_ms: int) -> None:
-        """Keep the failures that are evidence: a customer's first in half an hour, as a retry tells nothing new."""
+    def _count(self, track: Track, failures: Ints, causes: Ints, strands: Ints, people_ms: int) -> None:
+        """Keep the failures that are evidence: a customer's first in half an hour, as a retry tells nothing new.
+
+        `failures` is int64[3, failures]: row, moment, cell.
+        """
+        rows, time, cell = failures
         order = np.lexsort((time, rows))
         while len(order):
             order = order[time[order] >= track.counted[rows[order]] + people_ms]
@@ -244,7 +253,7 @@ class Ledger(msgspec.Struct, kw_only=True):
             for j, strand in enumerate(strands):
                 of_it = evident[causes[j, evident] >= 0]
                 if len(of_it):
-                    self.evidence.append(np.stack((rows[of_it], time[of_it], np.full(len(of_it), strand))))
+                    self.evidence.append(np.stack((rows[of_it], time[of_it], np.full(len(of_it), strand), cell[of_it])))
             order = order[~head]
 
     def _moments(self, into: Ints, customers: Ints, time: Ints, *, after_first: bool) -> bool:
@@ -264,11 +273,12 @@ class Ledger(msgspec.Struct, kw_only=True):
         """Work out every customer's probability: the highest over their evidence."""
         likely = self["likely"]
         likely[:] = 0
-        rows, time, of = self._evidence()
+        rows, time, of, cell = self._evidence()
         for i, strand in enumerate(strands):
             mine = of == i
             if mine.any():
-                p = probability(strand.points.within(strand.onset_ms, strand.ended_ms), time[mine])
+                weight = np.array([strand.weights.get(name, 1.0) for name in self.cells])[cell[mine]]
+                p = probability(strand.points.within(strand.onset_ms, strand.ended_ms), time[mine], weight)
                 np.maximum.at(likely, rows[mine], np.rint(p * 10_000).astype(likely.dtype))
 
     def _evidence(self) -> Ints:
@@ -278,7 +288,7 @@ class Ledger(msgspec.Struct, kw_only=True):
 
     def hit_by(self, strand: int) -> Ints:
         """Return the customers whom a strand hit, each once."""
-        rows, _, of = self._evidence()
+        rows, _, of, _ = self._evidence()
         customers: Ints = self["customer"][np.unique(rows[of == strand])]
         return customers
 

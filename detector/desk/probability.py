@@ -3,7 +3,8 @@
 From an anomaly's points: where e failures were expected and o observed, a failure was the problem's with probability
 1 - e/o. Windows are thin, so both are summed over a kernel around the failure's window, inside the problem only:
 before the onset and after the end another rate holds. Where it is uncertain whether the problem was on yet, or still,
-that uncertainty is a factor of its own.
+that uncertainty is a factor of its own. And where a cell fails more often than the causes' mean anyway, by a weight w,
+a failure of it is less likely the problem's: with q = e/o, (1 - q) / (1 - q + q w).
 """
 
 import msgspec
@@ -42,7 +43,7 @@ class Points(msgspec.Struct):
 
 
 def by_window(points: Points) -> Floats:
-    """Probability that a failure of each window was the problem's, in [0, 1), floored to four digits.
+    """Share of each window's failures that are ordinary ones, q in [0, 1].
 
     Parameters
     ----------
@@ -52,12 +53,12 @@ def by_window(points: Points) -> Floats:
     Returns
     -------
     float64[windows]
-        max(0, 1 - sum of expected / sum of observed) over the kernel around each window, times `active`.
+        min(1, sum of expected / sum of observed) over the kernel around each window.
 
     Examples
     --------
-    >>> by_window(Points(np.arange(3), np.array([10, 10, 40]), np.array([5.0, 5.0, 5.0]), np.array([0.5, 1, 1])))
-    array([0.375, 0.75 , 0.75 ])
+    >>> by_window(Points(np.arange(3), np.array([10, 10, 40]), np.array([5.0, 5.0, 5.0]), np.ones(3)))
+    array([0.25, 0.25, 0.25])
     """
     n = len(points.window_ms)
     observed = np.concatenate(([0], np.cumsum(points.observed)))
@@ -71,12 +72,12 @@ def by_window(points: Points) -> Floats:
             break
         half[short] *= 2
     ratio = np.where(seen > 0, (expected[high] - expected[low]) / np.maximum(seen, 1), 1.0)
-    share: Floats = np.floor(np.clip((1.0 - ratio) * points.active, 0.0, HIGHEST) * 10_000 + 1e-6) / 10_000
-    return share
+    ordinary: Floats = np.clip(ratio, 0.0, 1.0)
+    return ordinary
 
 
-def probability(points: Points, t_ms: Ints) -> Floats:
-    """Probability that failures at `t_ms` were the problem's.
+def probability(points: Points, t_ms: Ints, weight: Floats | float = 1.0) -> Floats:
+    """Probability that failures at `t_ms` were the problem's, floored to four digits.
 
     Parameters
     ----------
@@ -84,6 +85,8 @@ def probability(points: Points, t_ms: Ints) -> Floats:
         Of one anomaly, from its onset to its end.
     t_ms : int64[failures]
         Moments inside that span. One in a window that has no point yet takes the nearest.
+    weight : float64[failures]
+        How often their cells fail ordinarily, relative to the causes' mean.
 
     Returns
     -------
@@ -92,5 +95,8 @@ def probability(points: Points, t_ms: Ints) -> Floats:
     """
     if not len(points.window_ms):
         return np.zeros(len(t_ms))
-    index = np.searchsorted(points.window_ms, t_ms, side="right") - 1
-    return by_window(points)[np.maximum(index, 0)]
+    index = np.maximum(np.searchsorted(points.window_ms, t_ms, side="right") - 1, 0)
+    ordinary = by_window(points)[index]
+    share = (1.0 - ordinary) / np.maximum(1.0 - ordinary + ordinary * weight, 1e-12) * points.active[index]
+    floored: Floats = np.floor(np.clip(share, 0.0, HIGHEST) * 10_000 + 1e-6) / 10_000
+    return floored

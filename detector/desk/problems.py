@@ -58,6 +58,8 @@ class Strand(msgspec.Struct, kw_only=True):
     lost: bool = False
     """Watch let go of it without a word: its signal was removed or changed."""
     points: Points
+    weights: dict[tuple[str, ...], float] = {}
+    """Per cell how often it fails ordinarily, relative to the causes' mean; 1 where it is not named."""
 
     @property
     def over(self) -> bool:
@@ -73,6 +75,8 @@ class Strand(msgspec.Struct, kw_only=True):
         self.observed, self.expected, self.trials = anomaly.observed, anomaly.expected, anomaly.trials
         self.score, self.seen_ms = max(self.score, anomaly.score), anomaly.window_ms
         self._add_points(anomaly)
+        if anomaly.rewrite:
+            self.weights = {c.cell: c.weight for c in anomaly.contrasts}
         return before != (self.onset_ms, self.ended_ms, [c.where for c in self.causes])
 
     def _add_points(self, anomaly: Anomaly) -> None:

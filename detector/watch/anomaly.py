@@ -34,6 +34,17 @@ class Point(msgspec.Struct, frozen=True):
     """Probability that the problem was on in this window: below 1 only around its onset and its end."""
 
 
+class Contrast(msgspec.Struct, frozen=True):
+    """How often a cell of the causes fails ordinarily, relative to all of them: 2 is twice as often as the average.
+
+    Where many fail anyway, a failure is less likely the problem's. 1 throughout where the problem multiplies what there
+    was rather than adding to it.
+    """
+
+    cell: tuple[str, ...]
+    weight: float
+
+
 class Phase(StrEnum):
     OPENED = "opened"
     UPDATED = "updated"
@@ -80,5 +91,7 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     score: float
     points: tuple[Point, ...]
     rewrite: bool
+    contrasts: tuple[Contrast, ...] = ()
+    """Given with `rewrite`; cells that are not named have weight 1."""
     why: Why
     format: int = FORMAT

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detector.config import MINUTE_MS
 from detector.events import Floats, Ints
-from detector.watch.anomaly import Cause, Phase, Point
+from detector.watch.anomaly import Cause, Contrast, Phase, Point
 from detector.watch.causes import Cells, Found, find_causes
 from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.segments import Segments
@@ -293,6 +293,27 @@ class Track:
 
     def causes(self) -> tuple[Cause, ...]:
         return tuple(Cause(where, round(share, 6)) for where, share in zip(self.wheres, self.shares, strict=True))
+
+    def contrasts(self, segments: Segments) -> tuple[Contrast, ...]:
+        """What the cells' ordinary failure shares are, relative to their mean, as far as the problem adds to them.
+
+        Of "every cell got the same extra share" and "every cell's share was multiplied" the likelier one decides, by
+        its probability given the counts of the cells.
+        """
+        if not self.share or self._sums is None:
+            return ()
+        rows = np.flatnonzero(self.inside(segments)[: self._sums.sums.shape[1]] & (self._sums.sums[2] > 0))
+        k, mu, n = self._sums.sums[0, rows], np.maximum(self._sums.sums[1, rows], 1e-9), self._sums.sums[2, rows]
+        whole, base, trials = float(k.sum()), float(mu.sum()), float(n.sum())
+        if whole <= base or len(rows) < 2:
+            return ()
+        extra = (whole - base) / trials
+        added = float((k * np.log1p(n * extra / mu)).sum()) - n.sum() * extra
+        multiplied = whole * np.log(whole / base) - (whole - base)
+        adds = 1.0 / (1.0 + np.exp(np.clip(multiplied - added, -50, 50)))
+        weights = 1.0 + adds * (mu / n / (base / trials) - 1.0)
+        cells = [segments.cells[row] for row in rows.tolist()]
+        return tuple(Contrast(c, round(w, 4)) for c, w in sorted(zip(cells, weights.tolist(), strict=True)))
 
     def points(self, segments: Segments) -> tuple[tuple[Point, ...], bool]:
         """The evidence that is new since the last call; all of it (True) where causes or onset changed."""

@@ -299,6 +299,7 @@ class Watch:
             score=round(track.score, 6),
             points=points,
             rewrite=rewrite,
+            contrasts=track.contrasts(self._segments) if rewrite else (),
             why=Why(
                 score_nats=round(track.score, 3),
                 threshold_nats=round(track.threshold, 3),

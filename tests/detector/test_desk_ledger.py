@@ -160,17 +160,29 @@ def test_probability_is_one_minus_expected_over_observed() -> None:
 def test_the_kernel_grows_until_thirty_are_observed() -> None:
     observed = np.full(100, 1)
     observed[:50] = 0
-    got = by_window(Points(np.arange(100), observed, np.full(100, 0.5), np.ones(100)))
-    assert got[75] == 0.5
-    assert got[0] == 0.0
+    ordinary = by_window(Points(np.arange(100), observed, np.full(100, 0.5), np.ones(100)))
+    assert ordinary[75] == 0.5
+    assert ordinary[0] == 1.0
 
 
 def test_dense_windows_use_eleven_windows_only() -> None:
     observed, expected = np.full(40, 100), np.full(40, 100.0)
     observed[20:] = 400
-    got = by_window(Points(np.arange(40), observed, expected, np.ones(40)))
-    assert (got[:15] == 0).all()
-    assert (got[25:] == 0.75).all()
+    ordinary = by_window(Points(np.arange(40), observed, expected, np.ones(40)))
+    assert (ordinary[:15] == 1).all()
+    assert (ordinary[25:] == 0.25).all()
+
+
+def test_where_many_fail_anyway_a_failure_is_less_likely_the_problems() -> None:
+    points = Points(ints([0]), ints([40]), np.array([20.0]), np.ones(1))
+    often, seldom = probability(points, ints([5, 5]), np.array([3.0, 0.2])).tolist()
+    assert often == 0.25
+    assert seldom == 0.8333
+
+
+def test_where_the_problem_may_not_have_begun_that_doubt_is_a_factor() -> None:
+    points = Points(ints([0, 10]), ints([40, 40]), np.array([10.0, 10.0]), np.array([0.5, 1.0]))
+    assert probability(points, ints([5, 15])).tolist() == [0.375, 0.75]
 
 
 def test_without_points_nothing_is_confirmed() -> None:
@@ -181,7 +193,8 @@ def test_without_points_nothing_is_confirmed() -> None:
 @given(st.lists(st.tuples(st.integers(0, 60), st.floats(0, 50)), min_size=1, max_size=60))
 def test_probability_is_a_share_below_one(values: list[tuple[int, float]]) -> None:
     observed, expected = ints(o for o, _ in values), np.array([e for _, e in values])
-    got = by_window(Points(np.arange(len(values)), observed, expected, np.ones(len(values))))
+    windows = np.arange(len(values))
+    got = probability(Points(windows, observed, expected, np.ones(len(values))), windows, np.full(len(values), 0.1))
     assert ((got >= 0) & (got < 1)).all()
 
 

@@ -33,7 +33,6 @@ from detector.desk.records import (
 from detector.errors import UsageError
 from detector.events import Batch, Invalid
 from detector.pack import pack, unpack
-from detector.signals import Signal
 from detector.watch.anomaly import Anomaly
 from detector.watch.watch import Watch
 
@@ -121,6 +120,8 @@ class Pipeline:
         self._at_ms = 0
         self._in_force = ""
         self._warned: set[str] = set()
+        self._unobserved = False
+        """History was replayed to learn only: until the next event nobody was looking, which is no silence."""
 
     @property
     def at_ms(self) -> int:
@@ -206,6 +207,11 @@ class Pipeline:
             if not self._waiting:
                 return
             self._next_ms = min(self._waiting)
+        if self._unobserved:
+            if not self._waiting:
+                return
+            self._next_ms = max(self._next_ms, min(self._waiting))
+            self._unobserved = False
         if self._in_force != self.config.hash:
             self._in_force = self.config.hash
             self._tell_desk(Configured(self._in_force), self._next_ms, out, always=True)
@@ -266,7 +272,7 @@ class Pipeline:
                 "format": SNAPSHOT_FORMAT,
                 "partitions": len(self._counters),
                 "input": _canonical(self.config.input),
-                "signals": {s.name: _canonical(s) for s in self.config.signals},
+                "signals": {s.name: _canonical(s.counted_as) for s in self.config.signals},
                 "counters": [c.state() for c in self._counters],
                 "watches": {name: w.state() for name, w in self._watches.items()},
                 "desk": self._desk.snapshot(),
@@ -276,11 +282,12 @@ class Pipeline:
                 "at_ms": self._at_ms,
                 "in_force": self._in_force,
                 "warned": sorted(self._warned),
+                "learned": self._learn_only,
             }
         )
 
     def restore(self, data: bytes) -> None:
-        """Continue from a snapshot. A signal whose configuration changed starts anew.
+        """Continue from a snapshot. A signal of which other events are counted starts anew.
 
         Raises
         ------
@@ -306,7 +313,8 @@ class Pipeline:
                 "put them back, or use a new store"
             )
             raise UsageError(message)
-        unchanged = {s.name for s in self.config.signals if state["signals"].get(s.name) == _canonical(s)}
+        kept_signals = state["signals"]
+        unchanged = {s.name for s in self.config.signals if kept_signals.get(s.name) == _canonical(s.counted_as)}
         for counter, kept in zip(self._counters, state["counters"], strict=True):
             counter.restore(kept, unchanged)
         for name, watch in self._watches.items():
@@ -318,6 +326,7 @@ class Pipeline:
             self._waiting.setdefault(record.window_ms, []).append(record)
         self._next_ms, self._seq, self._at_ms = state["next_ms"], state["seq"], state["at_ms"]
         self._in_force, self._warned = state["in_force"], set(state["warned"])
+        self._unobserved = state["learned"] and not self._learn_only
 
 
 class _Look:
@@ -334,5 +343,5 @@ class _Look:
         ]
 
 
-def _canonical(value: Signal | object) -> bytes:
+def _canonical(value: object) -> bytes:
     return msgspec.json.encode(value, order="deterministic")

@@ -101,6 +101,13 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """Below this many people hit no case opens (count_by people)."""
 
     @property
+    def counted_as(self) -> "Signal":
+        """The part of it that decides what is counted and expected: words, mode and severity may change at any time."""
+        return msgspec.structs.replace(
+            self, title={}, what={}, workaround={}, promise={}, severity=Severity.MEDIUM, mode=Mode.SHADOW, min_people=0
+        )
+
+    @property
     def names_people(self) -> bool:
         """Whether the signal has bad events, so that a case can say who was hit."""
         nobody = self.direction is Direction.DOWN or self.count_by is CountBy.ATTEMPTS

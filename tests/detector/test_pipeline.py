@@ -19,9 +19,9 @@ from detector.desk.desk import Desk
 from detector.desk.records import CaseState, Command, Configured, DeskEffects, Reach, Verb
 from detector.errors import UsageError
 from detector.events import Ints
-from detector.pack import pack
+from detector.pack import pack, unpack
 from detector.pipeline import Effects, Pipeline
-from detector.signals import Signal
+from detector.signals import Mode, Signal
 from tests.detector.counting import SHARE, SILENCE, T0
 
 CONFIG = Config(signals=(SHARE, SILENCE))
@@ -194,6 +194,29 @@ def test_a_changed_signal_starts_anew_and_the_others_go_on() -> None:
     effects = again.feed(decoder.decode(b"".join(LINES[3000:]), 10**7))
     effects.extend(again.end())
     assert {len(c) for w in effects.windows for c in w.signals["declines"].cells} == {1}
+
+
+def test_other_words_or_another_mode_leave_what_was_learned() -> None:
+    _, pipeline = play(LINES[:3600])
+    worded = msgspec.structs.replace(SHARE, title={"en": "Declined"}, mode=Mode.SHADOW)
+    again = Pipeline(msgspec.structs.replace(CONFIG, signals=(worded, SILENCE)), Kept(), Nothing())
+    again.restore(pipeline.snapshot())
+    watches = [pack(unpack(p.snapshot(), dict)["watches"]) for p in (again, pipeline)]
+    assert watches[0] == watches[1]
+
+
+def test_the_gap_between_learning_and_looking_is_no_silence() -> None:
+    days = 3
+    later = [line.replace(b"2026-03-02", b"2026-03-05") for line in traffic(200)]
+    learned, pipeline = play(LINES, learn_only=True)
+    looking = Pipeline(CONFIG, Kept(), Nothing())
+    looking.restore(pipeline.snapshot())
+    effects = looking.feed(Decoder(CONFIG.schema, JSON, CustomerKeys(KEY)).decode(b"".join(later), 10**8))
+    effects.extend(looking.end())
+    assert not learned.desk.cases
+    assert [c.signals for c in effects.desk.cases if c.affected is None] == []
+    assert effects.closed < days * DAY_MS // MINUTE_MS
+    assert [[c.where for c in case.causes] for case in effects.desk.cases[-1:]] == [[{"bank": "BNI"}]]
 
 
 def test_another_number_of_partitions_is_refused_with_what_to_do() -> None:

@@ -70,7 +70,7 @@ def command(
     clock = SystemClock()
     with common.progress("Replaying", _size(files) if not follow else None) as bar:
         shown = _Shown(bar, clock.monotonic_s)
-        with session(db, run, clock, mode=LIVE if follow else RECORDING, watch=shown.step) as found:
+        with session(db, run, clock, mode=LIVE if follow else RECORDING, watch=shown.step, say=common.say) as found:
             _tell_customers(found)
             if follow:
                 from streams.engines.live import Follower

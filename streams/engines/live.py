@@ -120,7 +120,9 @@ class Follower:
             noted = unpack(row.detail, _Noted)
             identity = Identity.parse(noted.identity)
             block = Block(row.source, identity, row.position, row.data, row.next, noted.refused)
+            self._session.aliases.refresh()
             effects = self._runner.feed(block, ingest_ms=row.ingest_ms, entry=entry)
+            self._session.tell_year(row.source, "the clock")
         if effects.closed and self._runner.due:
             self._commit()
 

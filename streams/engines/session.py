@@ -19,8 +19,10 @@ from detector.decode.customers import CustomerKeys
 from streams.clock import Clock
 from streams.engines.embedded import COMMIT_S, FilePlace, Runner, Step
 from streams.engines.lock import only_runner
+from streams.intake.bytestream import STDIN, changed_ms
 from streams.intake.files import BLOCK_BYTES, Identity, Known, RecordDecoder, Source
 from streams.intake.formats import OWN, decoder_for
+from streams.intake.sshd import SshdDecoder
 from streams.store import Store, open_store
 from streams.store.customers_csv import BadRow
 from streams.store.directory import CustomerDirectory
@@ -68,6 +70,25 @@ class Stop:
     signal: int | None = None
 
 
+class Aliases:
+    """The directory's ids and aliases as a decoder sees them; what changes in them counts from the next block on."""
+
+    def __init__(self, directory: CustomerDirectory, secret: bytes) -> None:
+        self._directory, self._version = directory, directory.version
+        self._known = directory.aliases()
+        self.keys = CustomerKeys(secret, self._known)
+
+    def refresh(self) -> None:
+        """Take the directory in anew where it has changed: called between two blocks."""
+        version = self._directory.version
+        if version == self._version:
+            return
+        self._version = version
+        self._known.clear()
+        self._known.update(self._directory.aliases())
+        self.keys.forget()
+
+
 @dataclass
 class Session:
     """A run that is set up."""
@@ -75,9 +96,13 @@ class Session:
     store: Store
     runner: Runner
     decoder: RecordDecoder
+    aliases: Aliases
     run: Run
     stop: Stop
+    clock: Clock
+    say: Callable[[str], None]
     bad_customers: list[BadRow] = field(default_factory=list)
+    _year_told: bool = False
 
     def read(self, paths: Sequence[str]) -> None:
         """Read files in this order from where they were left; at their end every window closes.
@@ -102,11 +127,25 @@ class Session:
         with source:
             if source.key in places:
                 self.decoder.restore(places[source.key][0].decoder)
+            at_ms = changed_ms(path)
+            if isinstance(self.decoder, SshdDecoder):
+                self.decoder.assume(self.clock.now_ms() if at_ms is None else at_ms)
             for block in source.blocks():
+                self.aliases.refresh()
                 self.runner.feed(block)
+                self.tell_year(source.key, "the clock" if at_ms is None else "the file's last change")
                 self.runner.commit_when_due()
                 if self.stop.signal is not None:
                     return
+
+    def tell_year(self, source: str, by: str) -> None:
+        """Say it, once, where stamps have no year and one was taken for granted."""
+        decoder = self.decoder
+        if self._year_told or not isinstance(decoder, SshdDecoder) or decoder.taken is None:
+            return
+        self._year_told = True
+        name = "standard input" if source == STDIN else source
+        self.say(f"{name}: stamps have no year: taken as {decoder.taken}, by {by}; --year Y states another")
 
 
 def known_files(places: Mapping[str, tuple[FilePlace, int]]) -> Known:
@@ -116,9 +155,22 @@ def known_files(places: Mapping[str, tuple[FilePlace, int]]) -> Known:
 
 @contextmanager
 def session(
-    db: str | Path, run: Run, clock: Clock, *, mode: str, watch: Callable[[Step], None] | None = None
+    db: str | Path,
+    run: Run,
+    clock: Clock,
+    *,
+    mode: str,
+    watch: Callable[[Step], None] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[Session]:
     """Set a run up on a store, alone on it until the end.
+
+    Parameters
+    ----------
+    watch
+        Called after every block.
+    say
+        Tells the operator what was taken for granted.
 
     Raises
     ------
@@ -135,7 +187,8 @@ def session(
             store.set_meta(f"{FORMAT}:{store.tenant}", msgspec.json.encode(run.format))
             directory = CustomerDirectory(store, config.policy.channels)
             bad = _import_customers(store, directory, run.customers)
-            decoder = run.format.decoder(config, CustomerKeys(store.customer_key, directory.aliases()), run.partitions)
+            aliases = Aliases(directory, store.customer_key)
+            decoder = run.format.decoder(config, aliases.keys, run.partitions)
             runner = Runner(
                 store,
                 config,
@@ -146,7 +199,7 @@ def session(
                 commit_s=run.commit_s,
                 watch=watch,
             )
-            yield Session(store, runner, decoder, run, stop, bad)
+            yield Session(store, runner, decoder, aliases, run, stop, clock, say, bad)
 
 
 def _import_customers(store: Store, directory: CustomerDirectory, file: Path | None) -> list[BadRow]:

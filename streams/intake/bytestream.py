@@ -74,6 +74,12 @@ def open_file(path: str) -> int:
     return fd
 
 
+def changed_ms(path: str, stdin_fd: int = 0) -> int | None:
+    """Return when a file was last written to, epoch milliseconds; None of a pipe."""
+    found = os.fstat(stdin_fd) if path == STDIN else os.stat(path)
+    return found.st_mtime_ns // 1_000_000 if stat.S_ISREG(found.st_mode) else None
+
+
 def read_fully(stream: ByteStream, size: int) -> bytes:
     """Return `size` bytes, fewer only where the stream ends."""
     parts: list[bytes] = []

@@ -9,8 +9,9 @@ An event has kind "ssh", outcome ("success" or "failure"), user, known ("no" whe
 (the address), method. It has no customer and no id: offsets guard against reading twice.
 
 Stamps are syslog's (`Mar 27 13:06:56`, of the zone that is given, without a year) or ISO 8601. A stamp without a year
-is put into the year that brings it nearest to the line before it, the first line into the given year; so a log runs
-through New Year. Lines with an ingest time are put nearest to that.
+is put into the year that brings it nearest to the line before it; so a log runs through New Year. The first line is put
+into the given year. Without one, lines with an ingest time are put nearest to that, and a recording's first line into
+the latest year in which it is not after the file's last change; `taken` says which year that was.
 """
 
 import re
@@ -68,9 +69,15 @@ class SshdDecoder:
     schema
         Which fields the signals use; what a login does not have is None.
     year
-        Of the first line, where stamps have none. None: such a line is a `bad-time` unless it has an ingest time.
+        Of the first line, where stamps have none. None: such a line is a `bad-time` unless it has an ingest time, or
+        `assume` has said when the log ended.
     zone_ms
         How far ahead of UTC stamps are that state no zone.
+
+    Attributes
+    ----------
+    taken : int or None
+        The year into which the first stamp without one was put, where none was given.
     """
 
     def __init__(
@@ -86,6 +93,12 @@ class SshdDecoder:
         self._max_record_bytes, self._oldest_ms = max_record_bytes, oldest_ms
         self._last_ms: int | None = None
         self._today: tuple[tuple[str, str], int | None] = (("", ""), None)
+        self._changed_ms: int | None = None
+        self.taken: int | None = None
+
+    def assume(self, changed_ms: int) -> None:
+        """Let the first stamp without a year be of the latest year in which it is not after this moment."""
+        self._changed_ms = changed_ms
 
     @property
     def state(self) -> bytes:
@@ -192,57 +205,52 @@ class SshdDecoder:
         hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
         if hour > 23 or minute > 59 or second > 60:
             return None
-        near_ms = ingest_ms if ingest_ms >= 0 else self._last_ms
+        by_ingest = ingest_ms >= 0 and self._year is None
+        near_ms = ingest_ms if by_ingest else self._last_ms
         stamp = (match["month"], match["day"])
-        if ingest_ms >= 0 or stamp != self._today[0]:  # Two lines of one day are nearest in the same year.
+        if by_ingest or stamp != self._today[0]:  # Two lines of one day are nearest in the same year.
             self._today = (stamp, self._day_ms(_MONTHS.get(stamp[0], 0), int(stamp[1]), near_ms))
         day_ms = self._today[1]
         if day_ms is None:
             return None
+        if self._last_ms is None and self._year is None:
+            self.taken = _year(day_ms + self._zone_ms)
         self._last_ms = day_ms + ((hour * 60 + minute) * 60 + second) * 1_000
         return self._last_ms
 
     def _day_ms(self, month: int, day: int, near_ms: int | None) -> int | None:
-        """Return the start of a day: in the year that brings it nearest, or else in the given one."""
+        """Return the start of a day: in the year that brings it nearest, or else in the first line's."""
         if near_ms is not None:
-            year = int(np.datetime64(near_ms, "ms").astype("M8[Y]").astype(int)) + 1970
+            year = _year(near_ms)
             years = [year - 1, year, year + 1]
         else:
-            years = [] if self._year is None else [self._year]
+            first = self._year
+            if first is None and self._changed_ms is not None:
+                first = latest_year(month, day, self._changed_ms)
+            years = [] if first is None else [first]
         days = [day_number(year, month, day) for year in years]
         starts = [number * DAY_MS - self._zone_ms for number in days if number is not None]
         return min(starts, key=lambda ms: abs(ms - (near_ms or 0)), default=None)
 
 
-def year_of(head: bytes, changed_ms: int) -> int | None:
-    """Return the year of a log's first line: the latest in which its stamp is not after the file's last change.
-
-    Parameters
-    ----------
-    head
-        The file's beginning.
-    changed_ms
-        When it was last written to.
-
-    Returns
-    -------
-    None where no line has a stamp without a year.
+def latest_year(month: int, day: int, changed_ms: int) -> int | None:
+    """Return the latest year in which this day is not after a moment, with a day's grace: its zone may be any.
 
     Examples
     --------
-    >>> year_of(b"Dec 31 23:59:58 host sshd[1]: hello", 1_775_000_000_000)
-    2025
+    >>> latest_year(12, 31, 1_775_000_000_000), latest_year(2, 30, 1_775_000_000_000)
+    (2025, None)
     """
-    for line in head.splitlines():
-        match = _LINE.fullmatch(line.decode(errors="replace"))
-        if match is None or match["iso"]:
-            continue
-        year = int(np.datetime64(changed_ms, "ms").astype("M8[Y]").astype(int)) + 1970
-        for candidate in range(year, year - 9, -1):  # A leap day may be eight years back.
-            day = day_number(candidate, _MONTHS.get(match["month"], 0), int(match["day"]))
-            if day is not None and (day - 1) * DAY_MS <= changed_ms:  # A day's grace: the zone may be any.
-                return candidate
+    year = _year(changed_ms)
+    for candidate in range(year, year - 9, -1):  # A leap day may be eight years back.
+        number = day_number(candidate, month, day)
+        if number is not None and (number - 1) * DAY_MS <= changed_ms:
+            return candidate
     return None
+
+
+def _year(at_ms: int) -> int:
+    return int(np.datetime64(at_ms, "ms").astype("M8[Y]").astype(int)) + 1970
 
 
 def _is_utf8(record: bytes) -> bool:

@@ -9,15 +9,18 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
+from detector.config import Config
 from detector.errors import UnreachableError, UsageError
 from streams.cli.replay import summary
 from streams.engines.embedded import Step
 from streams.engines.live import Follower
-from streams.engines.session import Run, session
+from streams.engines.session import InputFormat, Run, session
+from streams.intake.sshd import SSHD_SIGNALS
 from streams.store import Store, open_store, queries
 from streams.store import tables as t
+from streams.store.directory import CustomerDirectory
 from streams.store.documents import dump
-from tests.streams.shop import MINUTES, START_MS, Shop, lines, write
+from tests.streams.shop import MINUTES, START_MS, Shop, lines, rfc3339, write
 
 MINUTE_MS = 60_000
 LAG_MS = 3 * MINUTE_MS
@@ -175,6 +178,52 @@ def test_a_live_store_and_a_recording_do_not_mix(shop: Shop, followed: Path, rep
     with pytest.raises(UsageError, match="takes no live events"):
         with session(replayed, shop.run(), World(tmp_path / "b", until_ms=0), mode="live"):
             pass
+
+
+def test_a_followed_log_without_years_is_of_the_clocks_year_and_that_is_said_once(tmp_path: Path) -> None:
+    line = b"Mar  2 0%d:00:00 host sshd[1]: Failed password for root from 10.0.0.1 port 4 ssh2"
+    world = World(tmp_path / "auth.log", until_ms=START_MS + 10 * MINUTE_MS)
+    world.left = [(START_MS, line % 1), (START_MS + MINUTE_MS, line % 2)]
+    said: list[str] = []
+    run = Run(Config(signals=SSHD_SIGNALS), InputFormat("sshd"))
+    with session(tmp_path / "ssh.db", run, world, mode="live", say=said.append) as found:
+        world.session = found
+        Follower(found, world, said.append).run(str(world.file))
+        assert summary(found.store)["applied"] == 2
+    assert said == [f"{world.file}: stamps have no year: taken as 2026, by the clock; --year Y states another"]
+
+
+@pytest.mark.parametrize("mode", ["recording", "live"])
+def test_what_changes_in_the_directory_counts_from_the_next_block_on(shop: Shop, tmp_path: Path, mode: str) -> None:
+    events = [
+        {"time": rfc3339(START_MS + i * MINUTE_MS), "kind": "payment", "customer": name, "outcome": "declined"}
+        for i, name in enumerate(("guest-1", "guest-2", "guest-2", "guest-3"))
+    ]
+    data, file, db = [msgspec.json.encode(event) for event in events], tmp_path / "log.ndjson", tmp_path / "a.db"
+    more = tmp_path / "more.csv"
+    more.write_text("id,login\nC-1,guest-2\n", encoding="utf-8")
+    seen = 0
+
+    def learn(step: Step) -> None:
+        nonlocal seen
+        seen += step.effects.records
+        if seen == 1:
+            with open_store(db) as beside:
+                CustomerDirectory(beside).import_file(more)
+
+    run = shop.run(block_bytes=len(data[0]) + 1)
+    if mode == "live":
+        world = World(file, until_ms=START_MS + 10 * MINUTE_MS)
+        world.left = [(START_MS + i * MINUTE_MS, line) for i, line in enumerate(data)]
+        follow(db, world, run, learn)
+    else:
+        file.write_bytes(b"\n".join(data) + b"\n")
+        with session(db, run, World(tmp_path / "none", until_ms=0), mode=mode, watch=learn) as found:
+            found.read([str(file)])
+    assert seen == len(events)
+    with open_store(db) as store, store.reading() as connection:
+        bare = connection.execute(sa.select(t.customer.c.id).where(t.customer.c.known == 0))
+        assert {row.id for row in bare} == {"guest-1", "guest-3"}
 
 
 # --- sending ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.config import Config
 from detector.events import REASONS, Batch, EventSchema
-from streams.intake.sshd import NOT_AN_EVENT, SSHD_SIGNALS, SshdDecoder, year_of
+from streams.intake.sshd import NOT_AN_EVENT, SSHD_SIGNALS, SshdDecoder, latest_year
 
 SCHEMA = EventSchema(("kind", "channel", "known", "method", "outcome", "source", "user"), ("latency",))
 HEAD = b"Mar 27 13:06:56 host sshd[1291]: "
@@ -227,20 +227,59 @@ def test_without_a_year_the_ingest_time_says_it() -> None:
     assert [one.reason for one in decode(FAILED, year=None).invalid] == ["bad-time"]
 
 
+def test_a_given_year_counts_more_than_the_ingest_time() -> None:
+    april_ms = int(datetime(2026, 4, 20, tzinfo=UTC).timestamp() * 1000)
+    assert when(decode(at("Dec 31 23:59:58", "Jan  1 00:01:00"), 2019, 0, april_ms)) == [
+        "2019-12-31T23:59:58+00:00",
+        "2020-01-01T00:01:00+00:00",
+    ]
+
+
 @pytest.mark.parametrize(
-    ("stamp", "changed", "year"),
+    ("month", "day", "changed", "year"),
     [
-        pytest.param("Mar 27 13:06:56", "2026-04-20", 2026, id="this year's"),
-        pytest.param("Dec 31 23:59:58", "2026-04-20", 2025, id="begun last year"),
-        pytest.param("Apr 20 23:59:58", "2026-04-20", 2026, id="of the last day"),
-        pytest.param("Feb 29 00:00:00", "2027-04-20", 2024, id="a leap day"),
-        pytest.param("2026-03-27T13:06:56Z", "2026-04-20", None, id="states its year"),
-        pytest.param("Foo 27 13:06:56", "2026-04-20", None, id="no month"),
+        pytest.param(3, 27, "2026-04-20", 2026, id="this year's"),
+        pytest.param(12, 31, "2026-04-20", 2025, id="begun last year"),
+        pytest.param(4, 20, "2026-04-20", 2026, id="of the last day"),
+        pytest.param(4, 21, "2026-04-20", 2026, id="of a zone ahead"),
+        pytest.param(4, 22, "2026-04-20", 2025, id="two days later"),
+        pytest.param(1, 1, "2026-12-31", 2026, id="a year long"),
+        pytest.param(2, 29, "2027-04-20", 2024, id="a leap day"),
+        pytest.param(0, 27, "2026-04-20", None, id="no month"),
     ],
 )
-def test_a_log_begins_in_the_latest_year_that_fits_its_last_change(stamp: str, changed: str, year: int | None) -> None:
-    changed_ms = int(datetime.fromisoformat(f"{changed}T12:00:00+00:00").timestamp() * 1000)
-    assert year_of(b"a note\n" + at(stamp), changed_ms) == year
+def test_a_log_begins_in_the_latest_year_that_fits_its_last_change(
+    month: int, day: int, changed: str, year: int | None
+) -> None:
+    assert latest_year(month, day, _noon_ms(changed)) == year
+
+
+def _noon_ms(day: str) -> int:
+    return int(datetime.fromisoformat(f"{day}T12:00:00+00:00").timestamp() * 1000)
+
+
+def test_the_first_stamp_without_a_year_takes_it_from_the_last_change_and_later_ones_follow() -> None:
+    decoder = SshdDecoder(SCHEMA)
+    decoder.assume(_noon_ms("2026-04-20"))
+    assert decoder.decode(b"a note\n", 0).dropped == {NOT_AN_EVENT: 1}
+    assert decoder.taken is None
+    assert when(decoder.decode(at("Dec 31 23:59:58", "Jan  1 00:01:00"), 7)) == [
+        "2025-12-31T23:59:58+00:00",
+        "2026-01-01T00:01:00+00:00",
+    ]
+    assert decoder.taken == 2025
+    resumed = SshdDecoder(SCHEMA)
+    resumed.restore(decoder.state)
+    resumed.assume(_noon_ms("2031-04-20"))
+    assert when(resumed.decode(at("Jan  2 00:00:00"), 200)) == ["2026-01-02T00:00:00+00:00"]
+    assert resumed.taken is None
+
+
+def test_a_log_that_states_its_year_has_none_taken() -> None:
+    decoder = SshdDecoder(SCHEMA)
+    decoder.assume(_noon_ms("2031-04-20"))
+    assert when(decoder.decode(at("2026-03-27T13:06:56Z"), 0)) == ["2026-03-27T13:06:56+00:00"]
+    assert decoder.taken is None
 
 
 _texts = st.one_of(

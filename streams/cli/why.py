@@ -15,11 +15,14 @@ from streams.cli.common import db_option, json_option
 @db_option
 @json_option
 def command(customer: str, case: str, db: str, as_json: bool) -> int:
-    """Say why CUSTOMER (an id or alias) was told of CASE, held or not told."""
+    """Say why CUSTOMER (an id or alias) was told of CASE, held or not told.
+
+    Every notice that was decided on (problem, resolved, correction) stands with the answers of all rules to it.
+    """
     from streams.cli.words import moment, zone_of
     from streams.store import open_store
     from streams.store.directory import CustomerDirectory
-    from streams.store.documents import why_document
+    from streams.store.documents import rule_of, why_document
     from streams.store.queries import find_case, notices
 
     with open_store(db) as store:
@@ -33,10 +36,11 @@ def command(customer: str, case: str, db: str, as_json: bool) -> int:
         else:
             zone = zone_of(store)
             for notice in notices(store, found.id, key):
-                reason = f" ({notice.reason})" if notice.reason else ""
+                by = rule_of(notice)
+                reason = f" by the rule {by} ({notice.reason})" if by else ""
                 until = f" until {moment(notice.until_ms, zone)}" if notice.until_ms is not None else ""
                 line = f"{notice.kind.value}: {notice.decision.value}{reason}{until}, {notice.state.value}"
                 click.echo(common.plain(f"{line}, decided {moment(notice.at_ms, zone)}"))
-            rows = [(c["rule"], c["decision"], c["reason"], c["detail"]) for c in document["checks"]]
-            common.print_table(("rule", "answer", "reason", "detail"), rows)
+                rows = [(c.rule, c.decision.value, c.reason, c.detail) for c in notice.checks]
+                common.print_table(("rule", "answer", "reason", "detail"), rows)
     return common.NO if document["decision"] is None else common.DONE

@@ -22,7 +22,7 @@ from detector.pipeline import Effects, Pipeline
 from streams.clock import Clock
 from streams.engines.lock import RunnerActiveError, only_runner
 from streams.intake.files import Block, RecordDecoder
-from streams.store import Advance, Commit, Snapshot, Store
+from streams.store import LIVE, Advance, Commit, Snapshot, Store
 from streams.store.directory import CustomerDirectory
 from streams.store.history import StoreHistory
 from streams.store.values import Answer, InForce, Waiting
@@ -70,6 +70,22 @@ class Kept(msgspec.Struct, frozen=True):
     entered_ms: int = -1
 
 
+class _Recording(Config, frozen=True, kw_only=True):
+    """A configuration as it works in a recording: nothing is sent. It goes by the hash of what was written."""
+
+    written: str
+
+    @property
+    def hash(self) -> str:
+        return self.written
+
+
+def in_recording(config: Config) -> Config:
+    """Return the configuration that a recording runs on: whatever is to be sent is delivered in simulation."""
+    parts = {name: getattr(config, name) for name in config.__struct_fields__}
+    return _Recording(**{**parts, "policy": msgspec.structs.replace(config.policy, send=False), "written": config.hash})
+
+
 @dataclass(frozen=True)
 class Step:
     """What a block brought, for whoever watches the run."""
@@ -99,6 +115,8 @@ class _Pending:
 class Runner:
     """One tenant's run on a store.  Hold `only_runner` around it.
 
+    In a recording nothing is queued for sending, whatever `config` says: a Send's outcome is `simulated`.
+
     Parameters
     ----------
     watch
@@ -120,8 +138,9 @@ class Runner:
         self.store, self.config, self.partitions = store, config, partitions
         self.directory = CustomerDirectory(store, config.policy.channels)
         self._decoder, self._clock, self._commit_s, self._watch = decoder, clock, commit_s, watch
+        effective = config if store.mode == LIVE else in_recording(config)
         self.pipeline = Pipeline(
-            config, StoreHistory(store), self.directory, partitions=partitions, learn_only=learn_only
+            effective, StoreHistory(store), self.directory, partitions=partitions, learn_only=learn_only
         )
         self.live = False
         self._event_ms = self._entered_ms = -1

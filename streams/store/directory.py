@@ -3,7 +3,8 @@
 Promises
 - A customer whom it does not know (a bare row, an erased one) is in no `reach`, so nobody tells them anything.
 - An alias that two customers share names neither; it is reported.
-- Erasing deletes the row and the aliases; a salted hash stays, so that later events and imports do not bring them back.
+- Erasing deletes the row and the aliases; salted hashes of both stay, so that later events and imports do not bring
+  them back: no id of theirs is stored again.
 """
 
 from collections.abc import Iterable, Mapping
@@ -111,17 +112,18 @@ class CustomerDirectory:
             Nobody is known by it.
         """
         forms = [customer_key(self._secret, form) for form in alias_forms(text)]
-        aliased = sa.select(t.customer_alias.c.key).where(
-            t.customer_alias.c.tenant == self._store.tenant, t.customer_alias.c.key != NOBODY
+        by_id = sa.select(t.customer.c.key, t.customer.c.key.label("form")).where(
+            self._here, t.customer.c.key.in_(forms)
         )
+        by_alias = sa.select(t.customer_alias.c.key, t.customer_alias.c.alias.label("form")).where(
+            self._ours(t.customer_alias), t.customer_alias.c.key != NOBODY, t.customer_alias.c.alias.in_(forms)
+        )
+        # A bare row is asked last: it may be an alias that came before the directory knew it.
         with self._store.reading() as connection:
-            for form in forms:
-                row = connection.execute(
-                    sa.select(t.customer.c.key).where(self._here, t.customer.c.key == form)
-                ).first()
-                row = row or connection.execute(aliased.where(t.customer_alias.c.alias == form)).first()
-                if row is not None:
-                    return int(row[0])
+            for way in (by_id.where(t.customer.c.known == 1), by_alias, by_id):
+                found = {row.form: int(row.key) for row in connection.execute(way)}
+                if found:
+                    return next(found[form] for form in forms if form in found)
         message = f"customer {text!r}: nobody in {self._store.path} is known by that id or alias"
         raise UsageError(message)
 
@@ -161,14 +163,26 @@ class CustomerDirectory:
     def erase(self, key: int) -> None:
         """Forget who the customer is, for good."""
         with self._store.transaction() as connection:
-            connection.execute(sa.delete(t.customer).where(self._here, t.customer.c.key == key))
-            connection.execute(
-                sa.delete(t.customer_alias).where(self._ours(t.customer_alias), t.customer_alias.c.key == key)
-            )
-            connection.execute(rows.upsert(t.erased, replace=False), {"tenant": self._store.tenant, "key": key})
+            theirs = self._ours(t.customer_alias) & (t.customer_alias.c.key == key)
+            named = [row.alias for row in connection.execute(sa.select(t.customer_alias.c.alias).where(theirs))]
+            others = sa.select(t.customer.c.key).where(self._here, t.customer.c.known == 1, t.customer.c.key != key)
+            stones = {key, *named, *self._seen_as(connection, {key, *named})}
+            stones -= {row.key for row in connection.execute(others.where(t.customer.c.key.in_(stones)))}
+            remove = sa.delete(t.customer).where(self._here, t.customer.c.key == sa.bindparam("who"))
+            connection.execute(remove, [{"who": one} for one in stones])
+            connection.execute(sa.delete(t.customer_alias).where(theirs))
+            values = [{"tenant": self._store.tenant, "key": one} for one in sorted(stones)]
+            connection.execute(rows.upsert(t.erased, replace=False), values)
             _changed(connection)
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _seen_as(self, connection: sa.Connection, named: set[int]) -> set[int]:
+        """Return the bare rows of a customer: aliases that came, in whatever form, before the directory knew them."""
+        bare = connection.execute(
+            sa.select(t.customer.c.key, t.customer.c.id).where(self._here, t.customer.c.known == 0)
+        )
+        return {row.key for row in bare if any(customer_key(self._secret, f) in named for f in alias_forms(row.id))}
 
     def _ours(self, table: sa.Table) -> sa.ColumnElement[bool]:
         return table.c.tenant == self._store.tenant
@@ -186,7 +200,8 @@ class CustomerDirectory:
         )
         connection.execute(remove, [{"of": self._store.tenant, "who": key} for key, _ in keyed])
         owners = {row.alias: row.key for row in connection.execute(sa.select(t.customer_alias).where(ours))}
-        ids = {row.key for row in connection.execute(sa.select(t.customer.c.key).where(self._here))}
+        known = sa.select(t.customer.c.key).where(self._here, t.customer.c.known == 1)
+        ids = {row.key for row in connection.execute(known)}
         shared, taken = list[BadRow](), dict[int, int]()
         for key, row in keyed:
             for text in dict.fromkeys(filter(None, (row.phone, row.email, *row.aliases))):

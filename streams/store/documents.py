@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from detector.desk.records import Case, Kind, LedgerRow, Notice
+from detector.desk.records import Case, Decision, Kind, LedgerRow, Notice
 from streams.store import queries, rows
 from streams.store import tables as t
 from streams.store.queries import DeadLetter
@@ -23,6 +23,9 @@ ERASED = "(erased)"
 """Stands for a customer of whom only the hash is left."""
 
 _DIGITS = 6
+_LEDGER_ORDER = ("first_failure_ms", "last_failure_ms", "tries", "last_success_ms", "contact_ms", "probability")
+_NOTICE_ORDER = ("kind", "episode", "at_ms", "when_ms", "state", "reason", "channel", "language", "time_zone", "checks")
+"""What the dump shows of several erased customers in a case stands in an order of its own, not the hashes'."""
 
 
 def rfc3339(ms: int | None) -> str | None:
@@ -125,7 +128,7 @@ def affected_documents(store: Store, case: str) -> list[Document]:
     documents = [
         _ledger_document(row, names.get(row.customer, ERASED)) | {"notices": of.get(row.customer, [])} for row in found
     ]
-    return sorted(documents, key=lambda document: (document["customer"], document["first_failure"]))
+    return sorted(documents, key=lambda d: (d["customer"], d["first_failure"], d["last_failure"], d["tries"]))
 
 
 def _ledger_document(row: LedgerRow, customer: str) -> Document:
@@ -143,26 +146,37 @@ def _ledger_document(row: LedgerRow, customer: str) -> Document:
 
 
 def why_document(store: Store, case: Case, customer: int) -> Document:
-    """Return why a customer was told of a case, held or not told, as `tocsin why --json` prints it."""
-    decided = [notice for notice in queries.notices(store, case.id, customer)]
+    """Return why a customer was told of a case, held or not told, as `tocsin why --json` prints it.
+
+    At the top stands the latest decision on telling them of the problem (where there is none, the latest of all), with
+    its own checks; `notices` has every one.
+    """
+    decided = queries.notices(store, case.id, customer)
     about = [notice for notice in decided if notice.kind is Kind.PROBLEM] or decided
     row = queries.ledger_row(store, case.id, customer)
     if not about:
         reason = (
             "not-affected" if row is None else "withdrawn" if row.withdrawn else f"{case.mode.value}-case-undecided"
         )
-        return {"decision": None, "reason": reason, "until": None, "checks": [], "notices": []}
+        none = dict.fromkeys(("kind", "decision", "rule", "until"))
+        return {**none, "reason": reason, "checks": [], "notices": []}
     latest = about[-1]
     return {
+        "kind": latest.kind.value,
         "decision": latest.decision.value,
         "reason": latest.reason,
+        "rule": rule_of(latest),
         "until": rfc3339(latest.until_ms),
-        "checks": [
-            {"rule": c.rule, "decision": c.decision.value, "reason": c.reason, "detail": c.detail}
-            for c in latest.checks
-        ],
+        "checks": _checks(latest),
         "notices": [_decided(store, notice) for notice in decided],
     }
+
+
+def rule_of(notice: Notice) -> str | None:
+    """Return the rule that named the reason: the first that answered as was decided; None of a Send."""
+    if notice.decision is Decision.SEND:
+        return None
+    return next((check.rule for check in notice.checks if check.decision is notice.decision), None)
 
 
 def _checks(notice: Notice) -> list[Document]:
@@ -179,8 +193,11 @@ def _decided(store: Store, notice: Notice) -> Document:
         "decision": notice.decision.value,
         "state": notice.state.value,
         "reason": notice.reason,
+        "rule": rule_of(notice),
+        "until": rfc3339(notice.until_ms),
         "channel": notice.channel,
         "at": rfc3339(notice.at_ms),
+        "checks": _checks(notice),
         "deliveries": [
             {"channel": d.channel, "outcome": d.outcome, "at": rfc3339(d.at_ms), "detail": d.detail}
             for d in queries.deliveries(store, notice.id)
@@ -213,11 +230,11 @@ def dump(store: Store) -> Iterator[Document]:
         cases = sa.select(t.cases).where(t.cases.c.tenant == store.tenant).order_by(t.cases.c.id)
         for row in connection.execute(cases).yield_per(100):
             yield _rounded({"type": "case", **case_document(rows.case_of(row))})
-        for row in connection.execute(_with_names(t.ledger, store.tenant, "first_failure_ms")).yield_per(1_000):
+        for row in connection.execute(_with_names(t.ledger, store.tenant, *_LEDGER_ORDER)).yield_per(1_000):
             entry = rows.ledger_of(row)
             document = _ledger_document(entry, _name(row))
             yield _rounded({"type": "ledger", "case": entry.case, **document, "withdrawn": entry.withdrawn})
-        for row in connection.execute(_with_names(t.notices, store.tenant, "kind", "episode")).yield_per(1_000):
+        for row in connection.execute(_with_names(t.notices, store.tenant, *_NOTICE_ORDER)).yield_per(1_000):
             yield _rounded(_notice_document(rows.notice_of(row), _name(row)))
 
 
@@ -257,10 +274,7 @@ def _notice_document(notice: Notice, customer: str) -> Document:
         "cause": notice.cause,
         "when": rfc3339(notice.when_ms),
         "stale": rfc3339(notice.stale_ms),
-        "checks": [
-            {"rule": c.rule, "decision": c.decision.value, "reason": c.reason, "detail": c.detail}
-            for c in notice.checks
-        ],
+        "checks": _checks(notice),
     }
 
 

@@ -30,7 +30,7 @@ from streams.store.values import (
     Snapshot,
     Waiting,
 )
-from streams.store.writing import Writer
+from streams.store.writing import SECRET, Writer
 
 RECORDING, LIVE = "recording", "live"
 
@@ -83,7 +83,7 @@ class Store:
     @property
     def customer_key(self) -> bytes:
         """The secret under which customers' ids are hashed."""
-        found = self.meta("customer_key")
+        found = self.meta(SECRET)
         if not found:
             message = f"{self.path}: has lost its customer hash key; restore a backup"
             raise DamagedStoreError(message)

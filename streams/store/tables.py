@@ -288,7 +288,7 @@ erased = Table(
     PrimaryKeyConstraint("tenant", "key"),
     sqlite_with_rowid=False,
 )
-"""Tombstones: the salted hash of an erased customer, who stays unknown whatever comes later."""
+"""Tombstones: the salted hashes of an erased customer's id and aliases, who stays unknown whatever comes later."""
 
 intake = Table(
     "intake",

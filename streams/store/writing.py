@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import sqlalchemy as sa
 
 from detector.config import WEEK_MS
+from detector.decode.customers import alias_forms, customer_key
 from detector.desk.records import NoticeState
 from detector.events import Invalid
 from detector.pipeline import Effects
@@ -13,6 +14,9 @@ from streams.store import tables as t
 from streams.store.values import Commit, InForce
 
 KEEP_WINDOWS_MS = 8 * WEEK_MS
+SECRET = "customer_key"
+"""Where the whole store's values hold the secret under which customers are hashed."""
+_BATCH = 500
 
 
 class Writer:
@@ -109,10 +113,27 @@ class Writer:
 
     def _bare_customers(self, found: Mapping[int, str]) -> None:
         empty = dict.fromkeys(("name", "language", "time_zone", "email", "phone", "consent"), "")
+        gone = self._erased(found)
         values = (
-            {"tenant": self._tenant, "key": key, "id": raw, "known": 0, **empty} for key, raw in found.items() if key
+            {"tenant": self._tenant, "key": key, "id": raw, "known": 0, **empty}
+            for key, raw in found.items()
+            if key and key not in gone
         )
         self._put(t.customer, values, replace=False)
+
+    def _erased(self, found: Mapping[int, str]) -> set[int]:
+        """Return those who were erased, by whichever of their ids or aliases they came: these are not written again."""
+        ours = t.erased.c.tenant == self._tenant
+        if not found or self._connection.execute(sa.select(t.erased.c.key).where(ours).limit(1)).first() is None:
+            return set()
+        secret = bytes(self._connection.execute(sa.select(t.meta.c.value).where(t.meta.c.key == SECRET)).scalar_one())
+        named = {customer_key(secret, form): key for key, raw in found.items() for form in alias_forms(raw)}
+        named.update((key, key) for key in found)
+        keys, out = list(named), set[int]()
+        for i in range(0, len(keys), _BATCH):
+            wanted = sa.select(t.erased.c.key).where(ours, t.erased.c.key.in_(keys[i : i + _BATCH]))
+            out.update(named[row.key] for row in self._connection.execute(wanted))
+        return out
 
     def tallies(self, sums: Mapping[tuple[str, str], int]) -> None:
         values = [

@@ -4,16 +4,27 @@ import base64
 import csv
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+import sqlalchemy as sa
 
+from detector.desk.records import Check, Decision, DeskEffects, Kind, NoticeState
+from detector.pipeline import Effects
 from streams.cli.affected import guarded
 from streams.cli.main import main
+from streams.clock import SystemClock
 from streams.engines.lock import only_runner
-from streams.store import open_store
+from streams.store import open_store, queries
+from streams.store import tables as t
+from streams.store.directory import CustomerDirectory
+from streams.store.documents import rfc3339
 from tests.streams.shop import Shop, lines
 
 CASE_FIELDS = {
@@ -158,6 +169,46 @@ def test_why_names_the_decision_and_every_check(tocsin: Tocsin, case: str) -> No
     assert not_told["notices"][0]["reason"] in tocsin("why", not_told["customer"], case)
 
 
+def stale_drop(tocsin: Tocsin, case: str) -> str:
+    """Return a customer who was told; what they were owed then was dropped as stale."""
+    rows = tocsin.json("affected", case)
+    told = next(row for row in rows if [n["kind"] for n in row["notices"] if n["state"] == "simulated"] == ["problem"])
+    with open_store(tocsin.db) as store:
+        key = CustomerDirectory(store).find(told["customer"])
+        (problem,) = queries.notices(store, case, key)
+        checks = tuple(
+            Check(check.rule, Decision.DROP, "stale") if check.rule == "freshness" else check
+            for check in problem.checks
+        )
+        owed = msgspec.structs.replace(
+            problem,
+            id="0" * 32,
+            kind=Kind.RESOLVED,
+            decision=Decision.DROP,
+            state=NoticeState.DROPPED,
+            reason="stale",
+            at_ms=problem.at_ms + 1,
+            checks=checks,
+        )
+        store.commit(Effects(desk=DeskEffects(notices=[owed])))
+    return str(told["customer"])
+
+
+def test_why_shows_every_notice_with_its_own_checks_and_the_rule_that_decided(tocsin: Tocsin, case: str) -> None:
+    customer = stale_drop(tocsin, case)
+    found = tocsin.json("why", customer, case)
+    assert (found["kind"], found["decision"], found["rule"]) == ("problem", "send", None)
+    assert {check["decision"] for check in found["checks"]} == {"send"}
+    problem, owed = found["notices"]
+    assert problem["checks"] == found["checks"]
+    assert (owed["kind"], owed["decision"], owed["reason"], owed["rule"]) == ("resolved", "drop", "stale", "freshness")
+    assert [c["rule"] for c in owed["checks"] if c["decision"] == "drop"] == ["freshness"]
+    text = tocsin("why", customer, case)
+    first, second = text.index("problem: send"), text.index("resolved: drop by the rule freshness (stale)")
+    tables = text[first:second], text[second:]
+    assert ["stale" in table.split("\n", 1)[1] for table in tables] == [False, True]
+
+
 def test_why_of_somebody_who_was_not_hit_is_no(tocsin: Tocsin, case: str) -> None:
     hit = {row["customer"] for row in tocsin.json("affected", case)}
     other = next(name for name in (f"C-{i}" for i in range(1, 3_000)) if name not in hit)
@@ -273,6 +324,63 @@ def test_sshd_brings_its_own_signal(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (found["events"], found["applied"], found["dropped"]) == (4, 3, {"not-an-event": 1})
     with open_store(db) as store:
         assert len(store.in_force()) == 1
+
+
+def sshd(tmp_path: Path, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[Any, str]:
+    """Replay a log into `ssh.db`: what it printed, and what it said."""
+    db = str(tmp_path / "ssh.db")
+    assert main(["replay", "--format", "sshd", "--db", db, "--json", *arguments]) == 0
+    found = capsys.readouterr()
+    return json.loads(found.out), found.err
+
+
+FAILED = "{} 13:06:56 host sshd[1]: Failed password for invalid user admin from 10.0.0.1 port 4 ssh2\n"
+_2026_04_20_S = 1_776_643_200
+
+
+def windows(tmp_path: Path) -> list[int]:
+    with open_store(tmp_path / "ssh.db") as store, store.reading() as connection:
+        return [row.window_ms for row in connection.execute(sa.select(t.window_record.c.window_ms))]
+
+
+def test_without_a_year_it_is_taken_from_the_file_and_kept_when_it_goes_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "auth.log"
+    log.write_text(FAILED.format("Dec 31") + FAILED.format("Jan  1"), encoding="utf-8")
+    os.utime(log, (_2026_04_20_S, _2026_04_20_S))
+    found, said = sshd(tmp_path, capsys, str(log))
+    assert (found["applied"], found["dead"]) == (2, {})
+    expected = f"{log}: stamps have no year: taken as 2025, by the file's last change; --year Y states another\n"
+    assert said == expected
+    assert rfc3339(min(windows(tmp_path))) == "2025-12-31T13:06:00Z"
+
+    with log.open("a", encoding="utf-8") as stream:
+        stream.write(FAILED.format("Jan  2"))
+    os.utime(log, (_2026_04_20_S + 10 * 365 * 86_400,) * 2)
+    found, said = sshd(tmp_path, capsys, str(log))
+    assert (found["applied"], found["dead"], said) == (3, {}, "")
+    assert rfc3339(max(windows(tmp_path))) == "2026-01-02T13:06:00Z"
+
+
+def test_a_year_that_is_given_is_not_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    log = tmp_path / "auth.log"
+    log.write_text(FAILED.format("Mar 27"), encoding="utf-8")
+    assert sshd(tmp_path, capsys, "--year", "2019", str(log))[1] == ""
+    assert rfc3339(min(windows(tmp_path))) == "2019-03-27T13:06:00Z"
+
+
+def test_from_a_pipe_the_year_is_the_clocks(tmp_path: Path) -> None:
+    line = FAILED.format("Jan  1")
+    run = ["replay", "--format", "sshd", "--db", str(tmp_path / "ssh.db"), "-"]
+    program = [sys.executable, "-m", "streams.cli.main", *run]
+    done = subprocess.run(program, input=line, capture_output=True, text=True, check=True)
+    (window_ms,) = windows(tmp_path)
+    year = (rfc3339(window_ms) or "")[:4]
+    assert (
+        done.stderr == f"standard input: stamps have no year: taken as {year}, by the clock; --year Y states another\n"
+    )
+    assert 0 <= SystemClock().now_ms() - window_ms < 367 * 86_400_000
 
 
 def test_a_store_that_is_not_there_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from detector.decode.customers import CustomerKeys, customer_key, phone_e164
 from detector.errors import UsageError
 from detector.pipeline import Effects
 from streams.store import Store, open_store
+from streams.store import tables as t
 from streams.store.customers_csv import BadRow, normal_email, normal_phone, read_customers
 from streams.store.directory import CustomerDirectory
 
@@ -141,9 +143,23 @@ def test_an_erased_customer_stays_forgotten_whatever_comes_later(store: Store, t
     bad = imported(store, tmp_path, "C-1,Budi,id,,b@example.com,+6281234567890,all,budi\n")
     assert [b.column for b in bad] == ["id"]
     assert directory.reach(np.array([who], np.int64)) == {}
-    found = directory.get(who)
-    assert found is not None
-    assert (found.name, found.email, found.known) == ("", "", False)
+    assert directory.get(who) is None
+
+
+@pytest.mark.parametrize("alias", ["C-1", "b@example.com", "B@Example.com", "0812-3456-7890", "+6281234567890", "budi"])
+def test_no_id_of_an_erased_customer_is_stored_again_by_whichever_they_come(
+    store: Store, tmp_path: Path, alias: str
+) -> None:
+    store.commit(Effects(customers={key(store, alias): alias}))  # seen before the directory knew them
+    rows = "C-1,Budi,id,,b@example.com,+6281234567890,all,budi\nC-2,Sari,id,,,,all,\n"
+    assert imported(store, tmp_path, rows) == []
+    directory = CustomerDirectory(store)
+    assert directory.find(alias) == key(store, "C-1")
+    directory.erase(key(store, "C-1"))
+    again = {key(store, name): name for name in (alias, "C-2", "C-3")}
+    store.commit(Effects(customers=again))
+    with store.reading() as connection:
+        assert {row.id for row in connection.execute(sa.select(t.customer.c.id))} == {"C-2", "C-3"}
 
 
 def test_who_opted_out_is_known_but_reached_nowhere(store: Store, tmp_path: Path) -> None:

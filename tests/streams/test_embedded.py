@@ -10,7 +10,9 @@ from typing import Any
 
 import msgspec
 import pytest
+import sqlalchemy as sa
 
+from detector.config import Config
 from detector.desk.records import CaseState, Command, Verb, Verdict
 from detector.errors import UsageError
 from streams.cli.replay import summary
@@ -20,7 +22,9 @@ from streams.engines.lock import RunnerActiveError, only_runner
 from streams.engines.retry import retry
 from streams.engines.session import InputFormat, Run, session
 from streams.store import Store, open_store, queries
-from streams.store.documents import dump
+from streams.store import tables as t
+from streams.store.directory import CustomerDirectory
+from streams.store.documents import affected_documents, dump
 from tests.streams.shop import START_MS, Shop, lines, rfc3339, write
 
 CLOCK = SystemClock()
@@ -44,6 +48,53 @@ def test_the_problem_is_found_and_its_customers_are_told_in_simulation(replayed:
         assert case.notices.sent > 0
         told = [notice for notice in queries.notices(store, case.id) if notice.state == "simulated"]
         assert [d.outcome for d in queries.deliveries(store, told[0].id)] == ["simulated"]
+
+
+def test_in_a_recording_a_send_is_simulated_at_its_logical_time_whatever_the_settings_say(
+    replayed: Path, shop: Shop, tmp_path: Path
+) -> None:
+    run = shop.run()
+    policy = msgspec.structs.replace(run.config.policy, send=True)
+    sending = replace(run, config=msgspec.structs.replace(run.config, policy=policy))
+    db = tmp_path / "sending.db"
+    replay(db, sending, shop.events)
+    assert dumped(db) == dumped(replayed)
+    with open_store(db) as store:
+        (case,) = queries.list_cases(store, finished=True)
+        told = [notice for notice in queries.notices(store, case.id) if notice.decision == "send"]
+        assert {d.at_ms - n.at_ms for n in told for d in queries.deliveries(store, n.id)} == {0}
+        with store.reading() as connection:
+            assert connection.execute(sa.select(t.outbox)).all() == []
+        (in_force,) = store.in_force()
+    assert in_force.hash == sending.config.hash != run.config.hash
+    assert msgspec.json.decode(in_force.body, type=Config) == sending.config
+
+
+def test_an_erased_customer_who_fails_again_stays_erased(shop: Shop, replayed: Path, tmp_path: Path) -> None:
+    db, part = tmp_path / "erased.db", tmp_path / "part.ndjson"
+    data = shop.events.read_bytes()
+    with half_way(shop, db, part) as store:
+        (case,) = queries.list_cases(store)
+        told = [n.customer for n in queries.notices(store, case.id) if n.decision == "send"]
+        directory = CustomerDirectory(store)
+        erased = [customer for key in told if (customer := directory.get(key)) is not None]
+        assert len(erased) > 50
+        for key in told:
+            directory.erase(key)
+        fails = [line for line in lines() if b'"declined"' in line and b"payment" in line]
+        again = [msgspec.json.decode(line)["customer"] for line in fails[-400:]]
+        names = {customer.id for customer in erased}
+        part.write_bytes(data)
+        replay(db, shop.run(customers=None), part)
+        assert names & set(again)
+        with store.reading() as connection:
+            assert names.isdisjoint(row.id for row in connection.execute(sa.select(t.customer.c.id)))
+        after = [n for key in told for n in queries.notices(store, case.id, key)]
+        assert {n.reason for n in after if n.kind == "resolved"} <= {"unknown-customer"}
+        listed = affected_documents(store, case.id)
+    assert sum(row["customer"] == "(erased)" for row in listed) > 50
+    assert names.isdisjoint(row["customer"] for row in listed)
+    assert names.isdisjoint(document.get("customer") for document in dumped(db))
 
 
 def test_every_record_is_counted_once_and_refused_ones_keep_their_bytes(shop: Shop, replayed: Path) -> None:

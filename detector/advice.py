@@ -92,10 +92,22 @@ def _words(signal: Signal, warn: Callable[[str, str, str, str], None]) -> None:
         lacking = [lang for lang in LANGUAGES if lang not in texts]
         if texts and lacking:
             warn(key, f"none in {listed(lacking)}", f"one in each of {listed(LANGUAGES)}", "customers read it")
+    for lang, text in signal.promise.items():
+        if not _is_clause(text):
+            do = "write it in lower case and without a full stop: a semicolon stands before it, a full stop behind"
+            warn(f"promise.{lang}", shown(text), 'a clause that goes on after "The fault is on our side; "', do)
     if not signal.workaround:
         warn("workaround", "none", "a sentence of what customers can do meanwhile", "they are told, and left waiting")
     if signal.min_people == 1 and signal.count_by is CountBy.PEOPLE:
         warn("min_people", "1", "5 or so", "a single customer's failure can open a case that is told")
+
+
+def _is_clause(text: str) -> bool:
+    """Whether a text may stand within a sentence; an abbreviation such as OVO may begin it."""
+    text = text.strip()
+    word = text.split(maxsplit=1)[0] if text else ""
+    abbreviation = len(word) > 1 and word.isupper()
+    return not text.endswith(".") and (abbreviation or not word[:1].isupper())
 
 
 def _fields(conditions: tuple[Condition, ...]) -> dict[str, int]:

@@ -1,6 +1,6 @@
 """What an event is: one thing that happened to one customer, as columns of a batch.
 
-`streams/intake` cuts a source into records; a `Decoder` (`detector/decode.py`) turns their bytes into a `Batch` or,
+`streams/intake` cuts a source into records; a `Decoder` (`detector/decode`) turns their bytes into a `Batch` or,
 record by record, into `Invalid`. Nothing behind this file reads raw bytes again.
 """
 

@@ -270,16 +270,18 @@ class Ledger(msgspec.Struct, kw_only=True):
     # --- what they say ---
 
     def weigh(self, strands: Sequence[Strand]) -> None:
-        """Work out every customer's probability: the highest over their evidence."""
+        """Work out every customer's probability: that not all their evidence is ordinary, 1 - Π(1 - p)."""
         likely = self["likely"]
-        likely[:] = 0
+        ordinary = np.zeros(self.n)
         rows, time, of, cell = self._evidence()
         for i, strand in enumerate(strands):
             mine = of == i
             if mine.any():
                 weight = np.array([strand.weights.get(name, 1.0) for name in self.cells])[cell[mine]]
                 p = probability(strand.points.within(strand.onset_ms, strand.ended_ms), time[mine], weight)
-                np.maximum.at(likely, rows[mine], np.rint(p * 10_000).astype(likely.dtype))
+                np.add.at(ordinary, rows[mine], np.log1p(-p))
+        # Rounded first: the sum's last bits depend on the order of the rows.
+        likely[:] = np.minimum(np.floor(np.round(-np.expm1(ordinary) * 10_000, 6)), 9_999).astype(likely.dtype)
 
     def _evidence(self) -> Ints:
         if len(self.evidence) > 1:

@@ -12,11 +12,13 @@ from itertools import combinations
 import numpy as np
 
 from detector.events import Floats, Ints
-from detector.watch.evidence import poisson_gain, wandered
+from detector.watch.evidence import deviance, poisson_gain, wandered
 
 MOST = 3
 NEXT_NATS = 10.0
-"""What a further cause must bring by itself, net of its cost."""
+"""What a further cause must bring by itself, net of its cost …"""
+NEXT_BOUNDED_NATS = 15.0
+"""… and as evidence that is bounded by the noise, as if it had to raise an alarm of its own …"""
 NEXT_SHARE = 0.1
 """… and the share of the whole excess that it must explain."""
 
@@ -77,50 +79,59 @@ def _sums(groups: Ints, values: Floats) -> Floats:
     return np.bincount(groups, weights=values).astype(np.float64)
 
 
-def candidates(
-    cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, noise: float, layers: int = 2
-) -> list[Found]:
-    """The best candidate of every set of at most `layers` dimensions, best first.
+def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, noise: Floats) -> list[Found]:
+    """The best candidate of the whole, of every dimension and of every pair of dimensions, best first.
 
-    `sizes` is the number of values per dimension: naming one of many costs ln(how many).
+    `sizes` is the number of values per dimension: naming one of many costs ln(how many). `noise` is float64[families],
+    in the order of `Segments.families`.
     """
     out = []
     dimensions = cells.codes.shape[1]
-    for size in range(min(layers, dimensions) + 1):
-        for family in combinations(range(dimensions), size):
-            key = np.zeros(len(cells.codes), np.int64)
-            for d in family:
-                key = key * sizes[d] + cells.codes[:, d]
-            keys, inverse = np.unique(key, return_inverse=True)
-            a, m, n = (_sums(inverse.ravel(), w) for w in (cells.observed, cells.expected, cells.trials))
-            null = wandered(m, noise, up=up)
-            gain = binomial_gain(a, np.minimum(null, 0.97 * n), n) if share else poisson_gain(a, null)
-            worse = (a > null) if up else (a < null)
-            gain = np.where(worse, gain, -np.inf) - np.log(len(keys)) - size
-            best = int(gain.argmax())
-            if not np.isfinite(gain[best]):
-                continue
-            code, values = int(keys[best]), []
-            for d in reversed(family):
-                code, value = divmod(code, sizes[d])
-                values.append(value)
-            out.append(
-                Found(
-                    family, tuple(reversed(values)), float(gain[best]), float(a[best]), float(m[best]), float(n[best])
-                )
-            )
+    families = [family for size in range(3) for family in combinations(range(dimensions), size)]
+    for index, family in enumerate(families):
+        key = np.zeros(len(cells.codes), np.int64)
+        for d in family:
+            key = key * sizes[d] + cells.codes[:, d]
+        keys, inverse = np.unique(key, return_inverse=True)
+        a, m, n = (_sums(inverse.ravel(), w) for w in (cells.observed, cells.expected, cells.trials))
+        null = wandered(m, float(noise[index]), up=up)
+        gain = binomial_gain(a, np.minimum(null, 0.97 * n), n) if share else poisson_gain(a, null)
+        worse = (a > null) if up else (a < null)
+        gain = np.where(worse, gain, -np.inf) - np.log(len(keys)) - len(family)
+        best = int(gain.argmax())
+        if not np.isfinite(gain[best]):
+            continue
+        code, values = int(keys[best]), []
+        for d in reversed(family):
+            code, value = divmod(code, sizes[d])
+            values.append(value)
+        out.append(
+            Found(family, tuple(reversed(values)), float(gain[best]), float(a[best]), float(m[best]), float(n[best]))
+        )
     return sorted(out, key=lambda c: (-c.score, len(c.family), c.family, c.values))
 
 
+def family_index(family: tuple[int, ...], dimensions: int) -> int:
+    """Where a set of dimensions stands in `Segments.families`."""
+    return [f for size in range(3) for f in combinations(range(dimensions), size)].index(family)
+
+
+def _stands_alone(found: Found, noise: Floats, dimensions: int) -> bool:
+    sigma = noise[family_index(found.family, dimensions)]
+    counts = np.array([found.observed]), np.array([max(found.expected, 1e-9)])
+    bounded = float(deviance(*counts, np.array([1 / sigma**2]))[0])
+    return found.score >= NEXT_NATS and bounded >= NEXT_BOUNDED_NATS
+
+
 def find_causes(
-    cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, noise: float, most: int = MOST
+    cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, noise: Floats, most: int = MOST
 ) -> list[Found]:
     """Up to `most` causes, the strongest first; empty where nothing is worse than expected.
 
     Parameters
     ----------
-    noise : float
-        Standard deviation of the log rate.
+    noise : float64[families]
+        Standard deviation of the log rate, in the order of `Segments.families`.
     """
     found: list[Found] = []
     rest = np.arange(len(cells.codes))
@@ -131,7 +142,7 @@ def find_causes(
             break
         best = ranked[0]
         gained = abs(best.observed - best.expected)
-        if found and (best.score < NEXT_NATS or gained < NEXT_SHARE * excess):
+        if found and (gained < NEXT_SHARE * excess or not _stands_alone(best, noise, cells.codes.shape[1])):
             break
         found.append(best)
         excess += gained

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from detector.config import MINUTE_MS
 from detector.events import Floats, Ints
 from detector.watch.anomaly import Cause, Contrast, Phase, Point
-from detector.watch.causes import Cells, Found, find_causes
+from detector.watch.causes import Cells, Found, family_index, find_causes
 from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.segments import Segments
 from detector.watch.span import end, onset
@@ -87,7 +87,10 @@ class Track:
     threshold: float
     share: bool
     up: bool
+    noises: Floats
+    """float64[families]: the learned noise when it was opened."""
     noise: float
+    """That of the segment that raised it."""
     clump: float
     """Attempts that make one piece of evidence (1 for people)."""
     windows: list[WindowCells]
@@ -122,7 +125,7 @@ class Track:
 
     def series(self, segments: Segments) -> tuple[Floats, Floats, Floats]:
         """float64[windows] each: k, μ and n in the causes."""
-        key = tuple(map(_key, self.wheres))
+        key = tuple(map(key_of, self.wheres))
         if self._series is None or self._series.key != key:
             self._series = _Series(key)
         kept = self._series
@@ -153,11 +156,11 @@ class Track:
         if not len(cells.codes):
             return False
         sizes = tuple(max(len(v), 1) for v in segments.values)
-        found = find_causes(cells, sizes, share=self.share, up=self.up, noise=self.noise)
+        found = find_causes(cells, sizes, share=self.share, up=self.up, noise=self.noises)
         if not found:
             return False
         wheres = [_where(f, segments) for f in found]
-        if sorted(map(_key, wheres)) != sorted(map(_key, self.wheres)):
+        if sorted(map(key_of, wheres)) != sorted(map(key_of, self.wheres)):
             if (
                 self.wheres
                 and self._explained(cells, segments, wheres)
@@ -191,7 +194,9 @@ class Track:
             here = rest & _covers(cells, segments, where)
             a, m = float(cells.observed[here].sum()), max(float(cells.expected[here].sum()), 1e-9)
             cost = sum(np.log(max(len(segments.values[segments.dimensions.index(d)]), 1)) + 1 for d in where)
-            null = wandered(np.array([m]), self.noise, up=self.up)
+            dimensions = tuple(sorted(segments.dimensions.index(d) for d in where))
+            sigma = float(self.noises[family_index(dimensions, len(segments.dimensions))])
+            null = wandered(np.array([m]), sigma, up=self.up)
             if (a > null[0]) == self.up:
                 total += float(poisson_gain(np.array([a]), null)[0]) - cost
             rest &= ~here
@@ -307,13 +312,31 @@ class Track:
         whole, base, trials = float(k.sum()), float(mu.sum()), float(n.sum())
         if whole <= base or len(rows) < 2:
             return ()
+        odds = self._odds(segments, rows, k, mu)
         extra = (whole - base) / trials
         added = float((k * np.log1p(n * extra / mu)).sum()) - n.sum() * extra
         multiplied = whole * np.log(whole / base) - (whole - base)
         adds = 1.0 / (1.0 + np.exp(np.clip(multiplied - added, -50, 50)))
-        weights = 1.0 + adds * (mu / n / (base / trials) - 1.0)
+        weights = odds * (1.0 + adds * (mu / n / (base / trials) - 1.0))
         cells = [segments.cells[row] for row in rows.tolist()]
         return tuple(Contrast(c, round(w, 4)) for c, w in sorted(zip(cells, weights.tolist(), strict=True)))
+
+    def _odds(self, segments: Segments, rows: Ints, k: Floats, mu: Floats) -> Floats:
+        """float64[rows]: odds that a failure is ordinary, in the cell's own cause relative to all causes together."""
+        out, rest = np.ones(len(rows)), np.ones(len(rows), np.bool_)
+        whole = float(mu.sum()) / float(k.sum() - mu.sum())
+        for where in self.wheres:
+            here = rest & segments.covered(where)[rows]
+            excess = float(k[here].sum() - mu[here].sum())
+            if excess > 0:
+                out[here] = float(mu[here].sum()) / excess / whole
+            rest &= ~here
+        return out
+
+    def without(self, segments: Segments, wheres: list[dict[str, str]], from_ms: int, to_ms: int) -> None:
+        """Leave another problem's cells out of the windows in which it lasted."""
+        self.windows = [without(w, segments, wheres, from_ms, to_ms) for w in self.windows]
+        self._series = self._sums = None
 
     def points(self, segments: Segments) -> tuple[tuple[Point, ...], bool]:
         """The evidence that is new since the last call; all of it (True) where causes or onset changed."""
@@ -353,6 +376,20 @@ class Track:
         return cls(**{**state, "phase": Phase(state["phase"]), "windows": [WindowCells(**w) for w in state["windows"]]})
 
 
+def without(
+    window: WindowCells, segments: Segments, wheres: list[dict[str, str]], from_ms: int, to_ms: int
+) -> WindowCells:
+    """The window less the cells in `wheres`, where it lies in [from_ms, to_ms)."""
+    if not from_ms <= window.window_ms < to_ms:
+        return window
+    covered = np.zeros(len(segments.cells), np.bool_)
+    for where in wheres:
+        covered |= segments.covered(where)
+    stay = ~covered[window.rows]
+    columns = (window.rows[stay], window.observed[stay], window.expected[stay], window.trials[stay])
+    return WindowCells(window.window_ms, *columns)
+
+
 def _alike(a: Floats, b: Floats) -> bool:
     """Whether two probabilities over windows say the same for what anybody would notice."""
     n = max(len(a), len(b))
@@ -375,5 +412,5 @@ def _covers(cells: Cells, segments: Segments, where: dict[str, str]) -> Flags:
     return inside
 
 
-def _key(where: dict[str, str]) -> tuple[tuple[str, str], ...]:
+def key_of(where: dict[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(sorted(where.items()))

@@ -20,7 +20,7 @@ from detector.watch.baseline import NOISE_HALF_LIFE_MS, ShareBaseline, fading
 from detector.watch.budget import thresholds
 from detector.watch.evidence import EFFECTS_DOWN, EFFECTS_UP, Evidence
 from detector.watch.segments import Segments
-from detector.watch.track import Track, WindowCells
+from detector.watch.track import Track, WindowCells, key_of, without
 from detector.watch.volume import VolumeBaseline
 
 HOLD_NATS = 6.0
@@ -29,6 +29,8 @@ HOLD_MS = DAY_MS
 FORGET_MS = 8 * DAY_MS
 LOOK_BACK_MS = 6 * HOUR_MS
 """How far before a span's start the windows are read again, to date the onset."""
+MARGIN = 10
+"""Windows around a finished problem that are left out with it."""
 WARM_UP_MS = HOUR_MS
 """A signal raises nothing in its first hour: there is nothing to compare with."""
 
@@ -58,6 +60,8 @@ class Watch:
         self._held_since_ms: Ints = np.zeros(0, np.int64)
         self._cell_seen_ms: Ints = np.zeros(0, np.int64)
         self._tracks: list[Track] = []
+        self._finished: list[tuple[list[dict[str, str]], int, int]] = []
+        """Causes and span of the latest problems: left out where the past is read again."""
         self._first_ms: int | None = None
         self._hour = -1
         self._parts: list[SignalWindow] = []
@@ -136,7 +140,12 @@ class Watch:
         out = []
         if not learn_only and window_ms >= self._warm_ms:
             for track in list(self._tracks):
-                track.advance(self._segments, self._free(but=track)[: len(self._segments.cells)], self.signal.window_ms)
+                before = track.inside(self._segments)
+                track.advance(self._segments, self._free(but=track), self.signal.window_ms)
+                taken = track.inside(self._segments) & ~before
+                if taken.any():
+                    # What these cells had brought against other segments is explained now.
+                    self._evidence.reset(np.unique(self._segments.cell_segments[taken]))
                 out.append(self._said(track, window_ms))
                 if track.phase is Phase.ENDED:
                     self._let_go(track)
@@ -243,6 +252,7 @@ class Watch:
             share=self._share,
             up=self._up,
             clump=self._volume.clump,
+            noises=noise.copy(),
             noise=float(noise[int(self._segments.segment_family[segment])]),
             windows=self._past(from_ms, window_ms + self.signal.window_ms, look),
             onset_ms=start_ms,
@@ -257,7 +267,7 @@ class Watch:
         track.phase, track.ended_ms, track.recovering_since_ms = Phase.OPENED, None, None
         if self.signal.names_people and not self._attempts and track.observed < self.signal.min_people:
             return None
-        if (track.observed > track.expected) != self._up:
+        if (track.observed > track.expected) != self._up or track.score < threshold / 2:
             return None
         name = msgspec.json.encode((self._config.tenant, self.signal.name, sorted(track.wheres[0].items()), window_ms))
         track.id = hashlib.blake2b(name, digest_size=6).hexdigest()
@@ -274,6 +284,8 @@ class Watch:
             parts = found.get(start_ms)
             out.append(self._cells(start_ms, merge_signal(parts) if parts else None))
         self._grow()
+        for finished in self._finished:
+            out = [without(w, self._segments, *finished) for w in out]
         return out
 
     def _said(self, track: Track, window_ms: int) -> Anomaly:
@@ -312,6 +324,13 @@ class Watch:
     def _let_go(self, track: Track) -> None:
         """The problem stayed gone: its cells come back into the population."""
         self._tracks.remove(track)
+        margin_ms = MARGIN * self.signal.window_ms
+        span = (track.onset_ms - margin_ms, (track.ended_ms or 0) + margin_ms)
+        self._finished = [f for f in self._finished if f[2] > span[1] - 2 * LOOK_BACK_MS]
+        self._finished.append((track.wheres, *span))
+        for other in self._tracks:
+            own = [key_of(w) for w in other.wheres]
+            other.without(self._segments, [w for w in track.wheres if key_of(w) not in own], *span)
         covered = track.inside(self._segments)
         self._evidence.reset(np.unique(self._segments.cell_segments[covered]))
 
@@ -361,6 +380,7 @@ class Watch:
             "held_since_ms": self._held_since_ms,
             "cell_seen_ms": self._cell_seen_ms,
             "tracks": [t.state() for t in self._tracks],
+            "finished": self._finished,
             "first_ms": self._first_ms,
             "hour": self._hour,
             "parts": self._parts,
@@ -373,5 +393,6 @@ class Watch:
         (self._rates if self._share else self._volume).restore(state["baseline"])
         self._held_since_ms, self._cell_seen_ms = state["held_since_ms"], state["cell_seen_ms"]
         self._tracks = [Track.from_state(t) for t in state["tracks"]]
+        self._finished = [(wheres, from_ms, to_ms) for wheres, from_ms, to_ms in state["finished"]]
         self._first_ms, self._hour = state["first_ms"], state["hour"]
         self._parts = [msgspec.convert(p, SignalWindow) for p in state["parts"]]

@@ -180,6 +180,15 @@ def test_values_beyond_the_cap_fold_into_other_and_get_their_place_after_a_week(
     assert named[-1] == {"B9"}
 
 
+def test_cells_beyond_the_cap_lose_the_dimension_with_the_most_values_first() -> None:
+    many = [Ev(T0 + i, customer=f"C-{i}", bank=f"B{i}", city=("Jakarta", "Medan")[i % 2]) for i in range(60)]
+    (record,) = count(many, config(max_cells=20)).closed
+    cells = record.signals["declines"].cells
+    assert len(cells) == 22
+    assert {(ALL_OTHERS, "Jakarta"), (ALL_OTHERS, "Medan")} <= set(cells)
+    assert record.signals["declines"].total.sum() == 60
+
+
 def replace_dimensions(dimensions: tuple[str, ...]) -> Signal:
     return msgspec.structs.replace(SHARE, dimensions=dimensions)
 

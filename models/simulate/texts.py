@@ -99,8 +99,8 @@ signals:
       en: For now you can pay from another bank or by e-wallet.
       id: Sementara ini Anda bisa membayar dengan bank lain atau dompet digital.
     promise:
-      en: No money was taken for the failed payment.
-      id: Pembayaran yang gagal tidak memotong saldo Anda.
+      en: no money was taken for the failed payment
+      id: pembayaran yang gagal tidak memotong saldo Anda
 
   checkout-silence:
     title: {en: Checkouts have stopped, id: Checkout berhenti}

@@ -69,6 +69,16 @@ def test_a_dimension_that_only_ends_like_an_id_is_not(name: str) -> None:
             {"workaround": {"id": "Pakai situs web."}}, "x.workaround: none in en", id="workaround in one language"
         ),
         pytest.param({"min_people": 1}, "x.min_people: 1", id="one person"),
+        pytest.param(
+            {"promise": {"en": "No money was taken", "id": "dana aman"}},
+            'x.promise.en: "No money was taken"',
+            id="promise with a capital",
+        ),
+        pytest.param(
+            {"promise": {"en": "no money was taken", "id": "dana Anda aman."}},
+            'x.promise.id: "dana Anda aman."',
+            id="promise with a full stop",
+        ),
     ],
 )
 def test_what_will_not_work_well_is_said(change: dict[str, Any], warning: str) -> None:
@@ -78,6 +88,13 @@ def test_what_will_not_work_well_is_said(change: dict[str, Any], warning: str) -
 def test_a_live_signal_wants_a_workaround() -> None:
     without = {key: value for key, value in GOOD.items() if key != "workaround"}
     assert warned(without) == ["x.workaround: none"]
+
+
+@pytest.mark.parametrize(
+    "text", ["no money was taken", "QRIS still works", "5 % is given back", "we refund it (100 %)"]
+)
+def test_a_promise_that_goes_on_within_the_sentence_is_fine(text: str) -> None:
+    assert warned(GOOD | {"promise": {"en": text, "id": text}}) == []
 
 
 def test_a_condition_with_several_values_leaves_a_dimension_useful() -> None:

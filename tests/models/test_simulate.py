@@ -13,7 +13,10 @@ from typing import Any
 import pytest
 import yaml
 
-from detector.config import HOUR_MS, MINUTE_MS
+from detector.advice import warnings
+from detector.config import HOUR_MS, MINUTE_MS, Config
+from detector.desk.records import Kind
+from detector.desk.wording import NoticeFacts, words
 from detector.signals import Mode, parse_signals
 from models.simulate import World, simulate
 from models.simulate.traffic import ROW_LENGTH
@@ -287,6 +290,23 @@ def test_one_person_does_something_a_few_times_a_day() -> None:
     mean = sum(each.values()) / len(each)
     assert 1.2 < mean < 10
     assert max(each.values()) > 6 * mean
+
+
+@pytest.mark.parametrize(
+    ("language", "sentence"),
+    [
+        ("en", "The fault is on our side; no money was taken for the failed payment."),
+        ("id", "Gangguannya ada di sisi kami; pembayaran yang gagal tidak memotong saldo Anda."),
+    ],
+)
+def test_what_is_promised_goes_on_within_its_sentence(language: str, sentence: str) -> None:
+    signals = parse_signals(yaml.safe_load(run().world.signals_yml()))
+    assert not any("promise" in warning.path for warning in warnings(Config(signals=signals)))
+    payments = next(signal for signal in signals if signal.promise)
+    facts = NoticeFacts(
+        kind=Kind.PROBLEM, when_ms=0, at_ms=0, time_zone="UTC", title=payments.title, promise=payments.promise
+    )
+    assert sentence in words(facts, "", language).body
 
 
 def test_the_signals_watch_every_planted_kind_and_are_live() -> None:

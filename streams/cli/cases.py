@@ -12,13 +12,14 @@ from streams.cli.common import db_option, json_option, option
 if TYPE_CHECKING:
     from streams.store import Store
 
-_VERDICTS = click.Choice([verdict.value for verdict in Verdict])
+_RESOLVED = click.Choice([Verdict.REAL.value, Verdict.EXPECTED.value])
+_DISMISSED = click.Choice([Verdict.NOT_A_PROBLEM.value, Verdict.EXPECTED.value])
 
 
 @common.group(
     default="list",
     example="tocsin cases\ntocsin cases --all --json\ntocsin cases show 3f2a\n"
-    "tocsin cases ack 3f2a\ntocsin cases resolve 3f2a --verdict real",
+    "tocsin cases ack 3f2a\ntocsin cases resolve 3f2a --verdict real\ntocsin cases merge 3f2a 91bc",
 )
 def command() -> None:
     """List the proactive cases, show one, work on one.
@@ -147,7 +148,7 @@ def ack_command(case: str, by: str | None, db: str, as_json: bool) -> int:
 
 @command.command("resolve", example="tocsin cases resolve 3f2a --verdict real")
 @click.argument("case", metavar="CASE")
-@option("--verdict", type=_VERDICTS, default=Verdict.REAL.value, help="What it was.")
+@option("--verdict", type=_RESOLVED, default=Verdict.REAL.value, help="What it was.")
 @_by_option
 @db_option
 @json_option
@@ -158,7 +159,7 @@ def resolve_command(case: str, verdict: str, by: str | None, db: str, as_json: b
 
 @command.command("dismiss", example="tocsin cases dismiss 3f2a --verdict expected")
 @click.argument("case", metavar="CASE")
-@option("--verdict", type=_VERDICTS, default=Verdict.NOT_A_PROBLEM.value, help="What it was.")
+@option("--verdict", type=_DISMISSED, default=Verdict.NOT_A_PROBLEM.value, help="What it was.")
 @_by_option
 @db_option
 @json_option
@@ -167,7 +168,24 @@ def dismiss_command(case: str, verdict: str, by: str | None, db: str, as_json: b
     return _apply(db, case, Verb.DISMISS, by, Verdict(verdict), as_json)
 
 
-def _apply(db: str, case: str, verb: Verb, by: str | None, verdict: Verdict | None, as_json: bool) -> int:
+@command.command("merge", example="tocsin cases merge 3f2a 91bc")
+@click.argument("case", metavar="CASE")
+@click.argument("into", metavar="INTO")
+@_by_option
+@db_option
+@json_option
+def merge_command(case: str, into: str, by: str | None, db: str, as_json: bool) -> int:
+    """Move CASE's customers and what is still to come of it into another, which goes on.
+
+    Nobody is told twice. It can't be undone.
+    """
+    return _apply(db, case, Verb.MERGE, by, None, as_json, into)
+
+
+def _apply(
+    db: str, case: str, verb: Verb, by: str | None, verdict: Verdict | None, as_json: bool, into: str | None = None
+) -> int:
+    from streams.cli.words import state_of
     from streams.clock import SystemClock
     from streams.engines.embedded import apply_command
     from streams.store import open_store
@@ -176,13 +194,14 @@ def _apply(db: str, case: str, verb: Verb, by: str | None, verdict: Verdict | No
 
     with open_store(db) as store:
         found = find_case(store, case)
-        wish = Command(verb=verb, case=found.id, by=by or getpass.getuser(), verdict=verdict)
+        target = None if into is None else find_case(store, into).id
+        wish = Command(verb=verb, case=found.id, by=by or getpass.getuser(), verdict=verdict, into=target)
         applied = apply_command(store, wish, SystemClock())
         found = find_case(store, found.id)
         if as_json:
             common.print_json(case_document(found))
         elif applied:
-            common.say(f"Case {found.id[:8]} is {found.state.value}")
+            common.say(f"Case {found.id[:8]} is {state_of(found)}")
         else:
             common.say(
                 f"Case {found.id[:8]}: left for the runner that is at work; see `tocsin cases show {found.id[:8]}`"

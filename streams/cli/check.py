@@ -7,10 +7,12 @@ import click
 from detector.advice import warnings
 from detector.decode.customers import CustomerKeys
 from detector.errors import ConfigError, Problem, UsageError
+from detector.fields import listed, shown
 from detector.signals import Mode
 from streams.cli import common
 from streams.intake.formats import decoder_for
-from streams.settings import CUSTOMERS, Settings, load
+from streams.outbox.channel import available
+from streams.settings import CUSTOMERS, TOCSIN, Settings, load
 from streams.store.customers_csv import read_customers
 
 _SHOWN_ROWS = 20
@@ -42,6 +44,7 @@ def command(directory: Path, as_json: bool) -> int:
     try:
         settings = load(directory)
         found += warnings(settings.config)
+        found += _channels(settings)
         errors += _formats(settings)
         customers, more_errors, more = _customers(settings)
         errors += more_errors
@@ -72,6 +75,19 @@ def _formats(settings: Settings) -> list[Problem]:
     return problems
 
 
+def _channels(settings: Settings) -> list[Problem]:
+    """Return which channels this version cannot send on, where notices are to be sent."""
+    if not settings.config.policy.send:
+        return []
+    can, problems = available(), []
+    for i, name in enumerate(settings.config.policy.channels):
+        if name not in can:
+            found = f"{shown(name)}, on which this version cannot send"
+            do = "leave it out or set notices.send: false: `tocsin replay --follow` refuses to start with it"
+            problems.append(Problem(f"{TOCSIN}: notices.channels[{i}]", found, listed(can), do))
+    return problems
+
+
 def _customers(settings: Settings) -> tuple[int, list[Problem], list[Problem]]:
     """Return how many customers the directory has, what is wrong with it, and what of it will not be taken."""
     if settings.customers is None:
@@ -94,8 +110,11 @@ def _customers(settings: Settings) -> tuple[int, list[Problem], list[Problem]]:
 
 
 def _summary(settings: Settings, customers: int) -> str:
-    config = settings.config
+    config, policy = settings.config, settings.config.policy
     live = sum(signal.mode is Mode.LIVE for signal in config.signals)
     counts = f"{len(config.signals)} signals ({live} live), {customers} customers"
-    notices = "notices are sent" if config.policy.send else "notices are in dry run"
+    notices = "notices are in dry run"
+    if policy.send:
+        cannot = _channels(settings) or not policy.channels
+        notices = "notices cannot be sent as it stands" if cannot else f"notices are sent by {listed(policy.channels)}"
     return f"The configuration holds: {counts}, {notices}. Hash {config.hash[:12]}."

@@ -146,8 +146,8 @@ def config_option(function: F) -> F:
 
 
 def db_option(function: F) -> F:
-    """Add `--db`, given as `db: str`: a SQLite file or a URL."""
-    return option("--db", default="tocsin.db", metavar="URL|FILE", help="The store: a SQLite file or a database URL.")(
+    """Add `--db`, given as `db: str`: a SQLite file, or `sqlite:///FILE`."""
+    return option("--db", default="tocsin.db", metavar="FILE", help="The store: a SQLite file (or sqlite:///FILE).")(
         function
     )
 

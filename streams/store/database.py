@@ -46,7 +46,10 @@ def path_of(url: str) -> Path:
         return Path(url.removeprefix(_PREFIX))
     if "://" in url:
         scheme = url.split("://", 1)[0]
-        message = f"--db: expected a file or sqlite:///FILE, found a URL of {scheme!r} (stores are in SQLite)"
+        message = (
+            f"--db: expected a file or sqlite:///FILE, found a URL of {scheme} "
+            "(this version keeps its stores in SQLite, and in no other database)"
+        )
         raise UsageError(message)
     return Path(url)
 

@@ -34,6 +34,9 @@ def open_store(
         The file's bytes are no store.
     """
     path = path_of(str(url))
+    if path.is_dir():
+        message = f"--db: expected a file or sqlite:///FILE, found the folder {path}"
+        raise UsageError(message)
     if not path.exists():
         if not create:
             message = f"{path}: there is no store here; make one with `tocsin replay` or give --db"

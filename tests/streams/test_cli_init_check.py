@@ -124,6 +124,43 @@ def test_live_signals_without_customers_are_warned_of(shop: Path, capsys: pytest
     assert (code, [warning["path"] for warning in found["warnings"]]) == (0, ["customers.csv"])
 
 
+@pytest.mark.parametrize(
+    ("notices", "warned", "said"),
+    [
+        pytest.param("send: false", [], "notices are in dry run", id="dry run"),
+        pytest.param(
+            "send: true",
+            ["tocsin.yml: notices.channels[0]", "tocsin.yml: notices.channels[1]"],
+            "notices cannot be sent as it stands",
+            id="the default channels",
+        ),
+        pytest.param(
+            "send: true, channels: [log, email]",
+            ["tocsin.yml: notices.channels[1]"],
+            "notices cannot be sent as it stands",
+            id="one that cannot send",
+        ),
+        pytest.param("send: true, channels: [log]", [], "notices are sent by log", id="one that can"),
+        pytest.param(
+            "send: true, channels: []",
+            ["tocsin.yml: notices.channels"],
+            "notices cannot be sent as it stands",
+            id="none at all",
+        ),
+    ],
+)
+def test_a_channel_that_cannot_send_is_warned_of_where_notices_are_to_be_sent(
+    shop: Path, capsys: pytest.CaptureFixture[str], notices: str, warned: list[str], said: str
+) -> None:
+    (shop / "tocsin.yml").write_text(f"notices: {{{notices}}}\n", "utf-8")
+    code, found = check(capsys, shop)
+    assert (code, found["errors"], [warning["path"] for warning in found["warnings"]]) == (0, [], warned)
+    assert main(["check", str(shop)]) == 0
+    printed = capsys.readouterr().out
+    assert said in printed
+    assert printed.count("on which this version cannot send") == sum("[" in path for path in warned)
+
+
 def test_a_secret_that_is_not_there_is_an_error(
     shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

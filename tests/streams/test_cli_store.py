@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -25,7 +26,8 @@ from streams.store import open_store, queries
 from streams.store import tables as t
 from streams.store.directory import CustomerDirectory
 from streams.store.documents import rfc3339
-from tests.streams.shop import Shop, lines
+from tests.streams.shop import START_MS, Shop, lines
+from tests.streams.shop import rfc3339 as stamp
 
 CASE_FIELDS = {
     "id",
@@ -118,6 +120,110 @@ def test_working_on_a_case_changes_it_and_is_told(tocsin: Tocsin, case: str) -> 
     assert "dismissed by ani" in tocsin("cases", "show", case)
     tocsin("cases", "ack", case, exits=2)
     assert "dismissed" in tocsin.err
+
+
+@pytest.mark.parametrize(
+    ("command", "verdict"),
+    [
+        pytest.param("resolve", "real", id="resolved, real"),
+        pytest.param("resolve", "expected", id="resolved, expected"),
+        pytest.param("dismiss", "not-a-problem", id="dismissed, no problem"),
+        pytest.param("dismiss", "expected", id="dismissed, expected"),
+    ],
+)
+def test_every_verdict_that_is_offered_is_taken(tocsin: Tocsin, case: str, command: str, verdict: str) -> None:
+    assert verdict in tocsin_help(tocsin, command)
+    assert tocsin.json("cases", command, case, "--verdict", verdict)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(("command", "verdict"), [("resolve", "not-a-problem"), ("dismiss", "real")])
+def test_a_verdict_that_would_be_refused_is_not_offered(tocsin: Tocsin, case: str, command: str, verdict: str) -> None:
+    assert verdict not in tocsin_help(tocsin, command)
+    tocsin("cases", command, case, "--verdict", verdict, exits=2)
+    assert "is not one of" in tocsin.err
+
+
+def tocsin_help(tocsin: Tocsin, command: str) -> str:
+    """Return the line of `--verdict` in a command's help."""
+    return next(line for line in tocsin("cases", command, "--help").splitlines() if "--verdict" in line)
+
+
+def two_problems() -> list[bytes]:
+    """Return 80 minutes in which one bank declines, and one version's logins fail, of other customers."""
+    chance, out = random.Random(1), []
+    for minute in range(80):
+        for i in range(120):
+            kind, where, bad = ("payment", "bank", "declined") if i % 2 else ("login", "app", "failure")
+            value = chance.choice("abcde")
+            failed = chance.random() < (0.7 if value == "a" and minute >= 60 else 0.03)
+            event = {
+                "time": stamp(START_MS + minute * 60_000 + i * 500),
+                "kind": kind,
+                "customer": f"{kind}-{chance.randrange(2_000)}",
+                "outcome": bad if failed else "fine",
+                where: value,
+            }
+            out.append(msgspec.json.encode(event))
+    return out
+
+
+@pytest.fixture(scope="module")
+def two_cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the store of a run with two cases, both open."""
+    folder = tmp_path_factory.mktemp("two")
+    signal = """
+  {kind}s:
+    title: {{en: {kind}s fail, id: {kind} gagal}}
+    events: {{kind: {kind}}}
+    bad: {{outcome: {bad}}}
+    measure: share
+    dimensions: [{where}]
+    mode: live
+"""
+    parts = (("payment", "declined", "bank"), ("login", "failure", "app"))
+    texts = (signal.format(kind=kind, bad=bad, where=where) for kind, bad, where in parts)
+    (folder / "signals.yml").write_text("signals:" + "".join(texts), encoding="utf-8")
+    (folder / "events.ndjson").write_bytes(b"\n".join(two_problems()) + b"\n")
+    db = folder / "two.db"
+    assert main(["replay", "--config", str(folder), "--db", str(db), str(folder / "events.ndjson")]) == 0
+    return db
+
+
+def merged(two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[Tocsin, Any, Any]:
+    """Return a copy of the store in which the first case went into the second, and what the two were before."""
+    tocsin = Tocsin(tmp_path / "merged.db", capsys)
+    shutil.copy(two_cases, tocsin.db)
+    capsys.readouterr()
+    first, second = tocsin.json("cases")
+    done = tocsin.json("cases", "merge", first["id"][:6], second["id"][:6], "--by", "ani")
+    assert (done["state"], done["merged_into"]) == ("merged", second["id"])
+    return tocsin, first, second
+
+
+def test_a_case_is_merged_into_another_that_goes_on(
+    two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tocsin, first, second = merged(two_cases, tmp_path, capsys)
+    assert first["signals"] != second["signals"]
+    (left,) = tocsin.json("cases", "--all")
+    assert left["id"] == second["id"]
+    assert set(left["signals"]) == {"payments", "logins"}
+    assert "merged by ani" in tocsin("cases", "show", first["id"])
+    for source, into in ((first["id"], second["id"]), (second["id"], second["id"]), (second["id"], "nothing")):
+        tocsin("cases", "merge", source, into, exits=2)
+        assert tocsin.err.count("\n") == 1
+
+
+@pytest.mark.xfail(
+    strict=True, reason="between `Pipeline.restore` and its first window the history is cut off at `until_ms` = NEVER"
+)
+def test_who_was_hit_goes_with_the_case_that_is_merged(
+    two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tocsin, first, second = merged(two_cases, tmp_path, capsys)
+    (left,) = tocsin.json("cases")
+    hit = [case["affected"]["confirmed"] + case["affected"]["likely"] for case in (first, second, left)]
+    assert hit[2] == hit[0] + hit[1] > 100
 
 
 def test_a_command_beside_a_runner_is_left_for_it(tocsin: Tocsin, case: str) -> None:

@@ -374,9 +374,16 @@ def test_there_is_no_store_to_read_until_one_is_made(path: Path) -> None:
     assert not path.exists()
 
 
-def test_a_url_of_another_database_is_refused(path: Path) -> None:
-    with pytest.raises(UsageError, match="'postgresql'"):
-        open_store("postgresql://localhost/tocsin", create=True)
+def test_a_folder_is_no_store(tmp_path: Path) -> None:
+    for url in (str(tmp_path), f"sqlite:///{tmp_path}"):
+        with pytest.raises(UsageError, match="found the folder"):
+            open_store(url, create=True)
+
+
+def test_a_url_of_another_database_is_refused_without_its_password(path: Path) -> None:
+    with pytest.raises(UsageError, match="expected a file or sqlite:///FILE, found a URL of postgresql ") as refused:
+        open_store("postgresql://ani:secret@localhost/tocsin", create=True)
+    assert "secret" not in str(refused.value)
     with open_store(f"sqlite:///{path}", create=True) as store:
         assert store.path == path
 

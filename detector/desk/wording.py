@@ -30,7 +30,8 @@ CAUSES_IN_TITLE = 3
 
 _EVERYONE = {"en": "for everyone", "id": "untuk semua"}
 _OTHERS = {"en": "others", "id": "lainnya"}
-_NOTHING = {"en": "none", "id": "kosong"}
+_NOTHING = {"en": "(none)", "id": "(kosong)"}
+"""A missing value, in brackets: `none` may be one that is there, such as a user's name."""
 _ALSO = {"en": "and", "id": "dan"}
 _TIME = {"en": "HH:mm", "id": "HH.mm"}
 _AT = {"en": "{time} {zone}", "id": "pukul {time} {zone}"}
@@ -114,7 +115,14 @@ def text_of(texts: Mapping[str, str], language: str) -> str:
     return next((texts[key] for key in (language, "en", *sorted(texts)) if texts.get(key)), "")
 
 
-def _value(value: str, language: str) -> str:
+def value_in_words(value: str, language: str) -> str:
+    """Return a dimension's value as people read it.
+
+    Examples
+    --------
+    >>> value_in_words("BNI", "en"), value_in_words("", "en"), value_in_words("", "id"), value_in_words("none", "en")
+    ('BNI', '(none)', '(kosong)', 'none')
+    """
     if value == ALL_OTHERS:
         return _OTHERS[language]
     return clean(value, VALUE_LENGTH) or _NOTHING[language]
@@ -132,7 +140,7 @@ def cause_in_words(cause: Cause, language: str) -> str:
     """
     if not cause.where:
         return _EVERYONE[language]
-    return " × ".join(f"{clean(d, VALUE_LENGTH)} {_value(v, language)}" for d, v in sorted(cause.where.items()))
+    return " × ".join(f"{clean(d, VALUE_LENGTH)} {value_in_words(v, language)}" for d, v in sorted(cause.where.items()))
 
 
 def title(signals: Iterable[Signal], causes: Iterable[Cause]) -> dict[str, str]:

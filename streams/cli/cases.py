@@ -98,7 +98,7 @@ def show_command(case: str, db: str, as_json: bool) -> None:
 
 
 def _print_case(store: "Store", case: Case) -> None:
-    from streams.cli.words import moment, sentence, sparkline, state_of, where, zone_of
+    from streams.cli.words import moment, sentence, sparkline, state_of, story, where, zone_of
     from streams.store.queries import evidence, timeline
 
     zone = zone_of(store)
@@ -124,10 +124,7 @@ def _print_case(store: "Store", case: Case) -> None:
             f"  notices: {case.notices.sent:,} sent, {case.notices.held:,} held" + (f"; not: {held}" if held else "")
         )
     out += ["", "Story"]
-    for entry in timeline(store, case.id):
-        by = f" by {entry.by}" if entry.by else ""
-        detail = f": {entry.detail}" if entry.detail else ""
-        out.append(f"  {moment(entry.at_ms, zone)}  {entry.what}{by}{detail}")
+    out += [f"  {line}" for line in story(timeline(store, case.id), zone)]
     for line in out:
         click.echo(common.plain(line))
 

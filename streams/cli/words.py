@@ -1,15 +1,22 @@
 """How the command line says things: a case in a sentence, a moment with its zone, numbers as a line of blocks."""
 
+import re
+from collections.abc import Sequence
+from itertools import groupby
+
 import msgspec
 
 from detector.config import Config
-from detector.desk.records import Case, CaseState
+from detector.desk.records import Case, CaseState, TimelineEntry
+from detector.desk.wording import value_in_words
 from detector.desk.zones import local
 from detector.watch.anomaly import Cause, Point
 from streams.store import Store
 from streams.store.documents import title_of
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_NOTICES = re.compile(r"told (?P<told>\d+), held (?P<held>\d+)")
+"""What the Desk writes of notices in a case's story."""
 
 SEVERITY_MARK = {"critical": "▲▲", "high": "▲", "medium": "△", "low": "·"}
 """A shape beside the word, so that nothing hangs on colour."""
@@ -36,8 +43,53 @@ def moment(at_ms: int | None, zone: str) -> str:
 
 
 def where(cause: Cause) -> str:
-    """Return a cause in words: `bank = BNI, method = card`; everyone where it names nothing."""
-    return ", ".join(f"{name} = {value}" for name, value in cause.where.items()) or "everyone"
+    """Return a cause in words; everyone where it names nothing.
+
+    Examples
+    --------
+    >>> where(Cause({"bank": "BNI", "method": ""}, 0.9)), where(Cause({}, 0.9))
+    ('bank = BNI, method = (none)', 'everyone')
+    """
+    parts = (f"{name} = {value_in_words(value, 'en')}" for name, value in cause.where.items())
+    return ", ".join(parts) or "everyone"
+
+
+def story(entries: Sequence[TimelineEntry], zone: str) -> list[str]:
+    """Return a case's story line by line; a stretch of nothing but notices is one line with its sums.
+
+    Examples
+    --------
+    >>> told = TimelineEntry(tenant="", case="", seq=1, n=0, at_ms=0, what="notices", detail="told 2, held 1")
+    >>> story([told, msgspec.structs.replace(told, at_ms=2_280_000, detail="told 3, held 0")], "UTC")
+    ['1 Jan 00:00 UTC  notices: told 5, held 1 (1 Jan 00:00–00:38)']
+    """
+    lines: list[str] = []
+    for sums, group in groupby(entries, key=_is_of_notices):
+        stretch = list(group)
+        lines += [_stretch(stretch, zone)] if sums else [_line(entry, zone) for entry in stretch]
+    return lines
+
+
+def _is_of_notices(entry: TimelineEntry) -> bool:
+    return entry.what == "notices" and _NOTICES.fullmatch(entry.detail) is not None
+
+
+def _line(entry: TimelineEntry, zone: str) -> str:
+    by = f" by {entry.by}" if entry.by else ""
+    detail = f": {entry.detail}" if entry.detail else ""
+    return f"{moment(entry.at_ms, zone)}  {entry.what}{by}{detail}"
+
+
+def _stretch(entries: Sequence[TimelineEntry], zone: str) -> str:
+    """Return entries of told and held notices as one."""
+    counts = [match for entry in entries if (match := _NOTICES.fullmatch(entry.detail))]
+    told, held = (sum(int(match[name]) for match in counts) for name in ("told", "held"))
+    text = f"{moment(entries[0].at_ms, zone)}  notices: told {told:,}, held {held:,}"
+    if len(entries) == 1:
+        return text
+    first, last = local(entries[0].at_ms, zone), local(entries[-1].at_ms, zone)
+    until = f"{last:%H:%M}" if first.date() == last.date() else f"{last.day} {last:%b %H:%M}"
+    return f"{text} ({first.day} {first:%b %H:%M}–{until})"
 
 
 def sentence(case: Case, zone: str) -> str:

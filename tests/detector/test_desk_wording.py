@@ -225,10 +225,10 @@ def test_facts_come_from_the_notice_and_its_signal() -> None:
         ),
         pytest.param([{}], "login fails · for everyone", "login gagal · untuk semua", id="everyone"),
         pytest.param(
-            [{"app": "__other__"}, {"app": ""}],
-            "login fails · app others, app none",
-            "login gagal · app lainnya, app kosong",
-            id="others and nothing",
+            [{"app": "__other__"}, {"app": ""}, {"app": "none"}],
+            "login fails · app others, app (none), app none",
+            "login gagal · app lainnya, app (kosong), app none",
+            id="others, nothing, and one called none",
         ),
         pytest.param(
             [{"app": str(i)} for i in range(5)],

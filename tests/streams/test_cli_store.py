@@ -6,9 +6,12 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +19,12 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from detector.desk.records import Check, Decision, DeskEffects, Kind, NoticeState
+from detector.desk.records import Check, Decision, DeskEffects, Kind, NoticeState, TimelineEntry
 from detector.pipeline import Effects
+from detector.watch.anomaly import Cause
 from streams.cli.affected import guarded
 from streams.cli.main import main
+from streams.cli.words import story, where
 from streams.clock import SystemClock
 from streams.engines.lock import only_runner
 from streams.store import open_store, queries
@@ -103,6 +108,49 @@ def test_a_case_is_shown_with_its_evidence_and_story(tocsin: Tocsin, case: str) 
     assert full["timeline"][0]["what"] == "opened"
     assert full["points"][0].keys() == {"signal", "window", "observed", "expected", "trials", "low", "high"}
     assert case[:8] in tocsin("cases", "--all")
+
+
+def test_a_stretch_of_notices_is_one_line_of_the_story(tocsin: Tocsin, case: str) -> None:
+    lines = tocsin("cases", "show", case).partition("\nStory\n")[2].splitlines()
+    entries = tocsin.json("cases", "show", case)["timeline"]
+    pattern = re.compile(r"notices: told ([\d,]+), held ([\d,]+)")
+    shown = [pattern.search(line) for line in lines]
+    each = [pattern.search(f"{entry['what']}: {entry['detail']}") for entry in entries]
+    for group in (1, 2):
+        sums = [sum(int(m[group].replace(",", "")) for m in found if m) for found in (shown, each)]
+        assert sums[0] == sums[1]
+    stretches = sum(summed for summed, _ in groupby(map(bool, each)))
+    assert len(lines) == each.count(None) + stretches
+    assert sum(map(bool, each)) > sum(map(bool, shown)) > 0
+    assert re.search(r"told \d+, held \d+ \(2 Mar \d\d:\d\d–\d\d:\d\d\)", "\n".join(lines))
+
+
+def told(at: str, detail: str, what: str = "notices") -> TimelineEntry:
+    at_ms = int(datetime.fromisoformat(f"2026-03-{at}+00:00").timestamp() * 1_000)
+    return TimelineEntry(tenant="", case="", seq=0, n=0, at_ms=at_ms, what=what, detail=detail)
+
+
+def test_a_story_keeps_its_order_and_dates_a_stretch_over_midnight() -> None:
+    entries = [
+        told("02T21:00:00", "login: BNI", "opened"),
+        told("02T22:10:00", "told 1_000, held 0"),
+        told("02T22:10:00", "told 1200, held 3"),
+        told("03T06:00:00", "told 1, held 0"),
+        told("03T07:00:00", "", "recovering"),
+        told("03T07:01:00", "told 0, held 2"),
+    ]
+    assert story(entries, "UTC") == [
+        "2 Mar 21:00 UTC  opened: login: BNI",
+        "2 Mar 22:10 UTC  notices: told 1_000, held 0",
+        "2 Mar 22:10 UTC  notices: told 1,201, held 3 (2 Mar 22:10–3 Mar 06:00)",
+        "3 Mar 07:00 UTC  recovering",
+        "3 Mar 07:01 UTC  notices: told 0, held 2",
+    ]
+
+
+def test_a_value_that_is_missing_is_told_from_one_that_says_none() -> None:
+    assert where(Cause({"user": "", "known": "no"}, 1.0)) == "user = (none), known = no"
+    assert where(Cause({"user": "none"}, 1.0)) == "user = none"
 
 
 def test_a_case_that_is_not_there_is_wrong_usage(tocsin: Tocsin) -> None:

@@ -5,7 +5,10 @@ Rules of the command line: results go to standard output, everything else (progr
 terminal control.
 """
 
+import os
 import re
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -155,6 +158,16 @@ def db_option(function: F) -> F:
 def json_option(function: F) -> F:
     """Add `--json`, given as `as_json: bool`."""
     return option("--json", "as_json", is_flag=True, help="Print one JSON value for machines.")(function)
+
+
+def command_line(*words: object) -> str:
+    """Return a `tocsin` command as the user can run it: by its path where it is not on PATH, quoted for the shell."""
+    called, name = sys.argv[0], "tocsin"
+    if os.path.basename(called) == name and os.sep in called:
+        found = shutil.which(name)
+        if found is None or not os.path.exists(called) or not os.path.samefile(found, called):
+            name = called
+    return shlex.join([name, *map(str, words)])
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

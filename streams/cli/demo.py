@@ -215,7 +215,7 @@ def _report(folder: Path, result: dict[str, Any]) -> None:
         for text in sample(store):
             click.echo(f"\n> {plain(text)}")
     click.echo(f"\n{result['events']:,} events at {result['events_per_s']:,}/s. Look further:")
-    click.echo(f"  tocsin cases --all --db {folder / 'tocsin.db'}")
+    click.echo(f"  {plain(common.command_line('cases', '--all', '--db', folder / 'tocsin.db'))}")
 
 
 def _problems(result: dict[str, Any], zone: str) -> None:
@@ -255,7 +255,9 @@ def _problems(result: dict[str, Any], zone: str) -> None:
 
 
 def _where(values: dict[str, str]) -> str:
-    return " × ".join(f"{name} {value}" for name, value in sorted(values.items())) or "everyone"
+    from detector.desk.wording import value_in_words
+
+    return " × ".join(f"{name} {value_in_words(value, 'en')}" for name, value in sorted(values.items())) or "everyone"
 
 
 def _cause(problem: dict[str, Any]) -> str:

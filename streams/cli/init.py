@@ -30,5 +30,5 @@ def command(directory: Path, force: bool) -> None:
     for name in names:
         (directory / name).write_bytes((source / name).read_bytes())
         click.echo(f"Wrote {common.plain(directory / name)}")
-    shown = "" if directory == Path() else f" {common.plain(directory)}"
-    common.say(f"Next: say what is watched in {SIGNALS}, then `tocsin check{shown}`.")
+    check = common.command_line("check", *([] if directory == Path() else [directory]))
+    common.say(f"Next: say what is watched in {SIGNALS}, then `{check}`.")

@@ -46,7 +46,7 @@ def test_an_earlier_demo_is_replaced_and_what_else_lies_there_stays(tmp_path: Pa
 
 @pytest.mark.slow
 def test_the_demo_tells_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = tmp_path / "demo"
+    folder = tmp_path / "our demo"
     size = ["--days", "0.5", "--rate", "4", "--dir", str(folder), "--seed", "1"]
     assert main(["demo", "--json", *size]) == 0
     printed = capsys.readouterr()
@@ -67,3 +67,4 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFi
     text = capsys.readouterr().out
     for words in ("detected after", "first complaint", "Halo ", "Hi ", "Look further", "false case"):
         assert words in text
+    assert text.endswith(f"\n  tocsin cases --all --db '{folder / 'tocsin.db'}'\n")

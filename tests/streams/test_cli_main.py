@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -195,6 +196,32 @@ def test_a_group_runs_its_default_where_no_command_is_named(
 def test_a_group_knows_no_other_commands() -> None:
     with pytest.raises(click.UsageError, match=r"No such command 'shwo'\. Did you mean 'show'\?"):
         things.main(["shwo"], standalone_mode=False)
+
+
+# --- how to call it ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("called", "path", "name"),
+    [
+        pytest.param("{0}/bin/tocsin", "{0}/bin", "tocsin", id="on PATH"),
+        pytest.param("{0}/bin/tocsin", "{0}/other", "{0}/bin/tocsin", id="not on PATH"),
+        pytest.param("bin/tocsin", "/nowhere", "bin/tocsin", id="by a relative path"),
+        pytest.param("{0}/bin/tocsin", "{0}/another", "{0}/bin/tocsin", id="another one on PATH"),
+        pytest.param("{0}/pytest", "/nowhere", "tocsin", id="from another program"),
+    ],
+)
+def test_a_next_step_is_shown_as_it_can_be_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, called: str, path: str, name: str
+) -> None:
+    for folder in ("bin", "another"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tocsin").touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [called.format(tmp_path)])
+    monkeypatch.setenv("PATH", path.format(tmp_path))
+    shown = common.command_line("cases", "--db", Path("my demo/tocsin.db"))
+    assert shown == f"{name.format(tmp_path)} cases --db 'my demo/tocsin.db'"
 
 
 # --- output ---------------------------------------------------------------------------------------------------------

@@ -178,6 +178,43 @@ def test_it_works_again_waits_for_the_morning_after_the_case_is_over() -> None:
     assert state(world, 1, Kind.RESOLVED) == (NoticeState.SIMULATED, "")
 
 
+EVENING = Reach("en", "America/Noronha", frozenset({"email"}))  # T0 is 20:14 there
+SEVEN_MS = T0 + (10 * 60 + 46) * MINUTE_MS
+
+
+def test_who_was_told_and_gets_through_at_ten_in_the_evening_hears_it_at_seven() -> None:
+    world = opened(others=dict.fromkeys(range(1, 11), EVENING), quiet=QuietHours(21 * 60, 7 * 60))
+    assert state(world, 1) == (NoticeState.SIMULATED, "")
+    while world.window_ms < T0 + 106 * MINUTE_MS:
+        say(world, Phase.UPDATED)
+    say(world, Phase.RECOVERING, back(1), ended=106)  # 22:00
+    say(world, Phase.ENDED, ended=106)
+    world.rest(4)
+    owed = world.store.notice("a", 1, Kind.RESOLVED)
+    assert (owed.state, owed.reason, owed.until_ms) == (NoticeState.HELD, "quiet-hours", SEVEN_MS)
+    world.skip((SEVEN_MS - world.now_ms) // MINUTE_MS - 1)  # nine hours: longer than a problem notice stays fresh
+    assert state(world, 1, Kind.RESOLVED) == (NoticeState.HELD, "quiet-hours")
+    world.go()
+    assert state(world, 1, Kind.RESOLVED) == (NoticeState.SIMULATED, "")
+    assert world.now_ms == SEVEN_MS
+
+
+def test_a_problem_notice_that_is_held_the_whole_night_is_stale_by_the_morning() -> None:
+    world = opened(others=dict.fromkeys(range(1, 13), EVENING), quiet=QuietHours(21 * 60, 7 * 60))
+    while world.window_ms < T0 + 60 * MINUTE_MS:
+        say(world, Phase.UPDATED)
+    say(world, Phase.UPDATED, Minute(bad=fails("login", [11, 12], CELL)))  # 21:14
+    held = world.store.notice("a", 11)
+    assert (held.state, held.reason, held.until_ms) == (NoticeState.HELD, "quiet-hours", SEVEN_MS)
+    while world.now_ms < SEVEN_MS:
+        assert state(world, 11) == (NoticeState.HELD, "quiet-hours")
+        again = Minute(bad=fails("login", [12], CELL)) if world.now_ms == SEVEN_MS - HOUR_MS else None
+        say(world, Phase.UPDATED, again)
+    assert world.store.cases["a"].state is CaseState.OPEN
+    assert state(world, 11) == (NoticeState.DROPPED, "stale")
+    assert state(world, 12) == (NoticeState.SIMULATED, "")  # it still fails for them
+
+
 def test_two_notices_a_day_over_all_cases() -> None:
     world = World(config(per_day=1, stale_ms=25 * HOUR_MS))
     world.go(Minute(bad=fails("login", range(1, 11), CELL)))

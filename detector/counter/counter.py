@@ -299,12 +299,12 @@ class Counter:
         if signal.measure is Measure.COUNT and signal.direction is Direction.DOWN:
             bad = np.zeros(len(rows), np.bool_)
         if signal.count_by is CountBy.ATTEMPTS and signal.measure is Measure.COUNT:
-            evidence, back = bad, np.zeros(len(rows), np.bool_)
+            evidence, back, resting = bad, np.zeros(len(rows), np.bool_), bad
         else:
-            evidence, back = self._people[s].judge(customer, time_ms, bad)
+            evidence, back, resting = self._people[s].judge(customer, time_ms, bad)
             if signal.count_by is CountBy.ATTEMPTS:
-                evidence = bad
-        counted = evidence | ~bad if signal.measure is not Measure.COUNT else np.ones(len(rows), np.bool_)
+                evidence, resting = bad, np.zeros(len(rows), np.bool_)
+        counted = evidence | ~(bad | resting) if signal.measure is not Measure.COUNT else np.ones(len(rows), np.bool_)
         for i in np.flatnonzero(evidence & (customer != 0)).tolist():
             self._name(batch, start + int(rows[i]), int(customer[i]), out)
         for w in windows:
@@ -373,7 +373,10 @@ class Counter:
 
     def _signal_window(self, s: int, window: int, counts: _Open) -> SignalWindow:
         cells = self._routes.cells[s]
-        codes = np.flatnonzero((counts.total > 0) | (counts.attempts > 0))
+        used = (counts.total > 0) | (counts.attempts > 0)
+        for part in (*counts.back, *counts.values):  # of resting customers, who are in no count
+            used[part[-2]] = True
+        codes = np.flatnonzero(used)
         cells.seen_ms[codes] = np.maximum(cells.seen_ms[codes], window)
         names = [cells.names[code] or () for code in codes.tolist()]
         order = sorted(range(len(names)), key=names.__getitem__)

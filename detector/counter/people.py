@@ -1,8 +1,9 @@
 """People, not attempts: which failures are evidence, and who has recovered.
 
 One frustrated customer retries eight times; a bot, thousands. A failure is *evidence* if none of this customer was
-counted for the signal in the 30 minutes before. A customer who failed stays *unrecovered* until a success or the
-recovery horizon.
+counted for the signal in the 30 minutes before. In these 30 minutes the customer *rests*: where no failure of theirs
+can count, no success may either, or the busiest customers would make every problem look smaller than it is. A customer
+who failed stays *unrecovered* until a success or the recovery horizon.
 """
 
 from typing import Any
@@ -32,8 +33,8 @@ class People:
         self.forgotten = 0
         """Unrecovered customers that gave way to the cap."""
 
-    def judge(self, customer: Ints, time_ms: Ints, bad: Flags) -> tuple[Flags, Flags]:
-        """For a signal's events in arrival order: which are evidence, and which are recoveries.
+    def judge(self, customer: Ints, time_ms: Ints, bad: Flags) -> tuple[Flags, Flags, Flags]:
+        """For a signal's events in arrival order: which are evidence, recoveries, successes of a resting customer.
 
         Parameters
         ----------
@@ -42,33 +43,37 @@ class People:
 
         Returns
         -------
-        evidence, back : bool[events]
+        evidence, back, resting : bool[events]
         """
         evidence = np.zeros(len(bad), np.bool_)
         back = np.zeros(len(bad), np.bool_)
+        resting = np.zeros(len(bad), np.bool_)
         failed = set(customer[bad].tolist())
         failed.discard(0)
-        involved = failed | (self.unrecovered.keys() & set(customer[~bad].tolist()))
+        succeeded = set(customer[~bad].tolist())
+        involved = failed | (self.unrecovered.keys() & succeeded) | (self.counted.keys() & succeeded)
         if not involved:
             evidence[bad] = True
-            return evidence, back
+            return evidence, back, resting
         evidence[bad & (customer == 0)] = True
         rows = np.flatnonzero((bad & (customer != 0)) | np.isin(customer, np.array(list(involved), np.int64)))
         counted, unrecovered = self.counted, self.unrecovered
         for i, who, when, failure in zip(
             rows.tolist(), customer[rows].tolist(), time_ms[rows].tolist(), bad[rows].tolist(), strict=True
         ):
+            last = counted.get(who)
             if failure:
-                last = counted.get(who)
                 if last is None or when - last >= self._people_ms:
                     counted[who] = when
                     evidence[i] = True
                 if unrecovered.get(who, when) <= when:
                     unrecovered[who] = when
-            elif who in unrecovered and when >= unrecovered[who]:
-                del unrecovered[who]
-                back[i] = True
-        return evidence, back
+            else:
+                resting[i] = last is not None and 0 <= when - last < self._people_ms
+                if who in unrecovered and when >= unrecovered[who]:
+                    del unrecovered[who]
+                    back[i] = True
+        return evidence, back, resting
 
     def sweep(self, now_ms: int) -> None:
         """Forget what can matter no more at `now_ms`, the start of the oldest open window."""

@@ -40,7 +40,8 @@ class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
         k: failures that are evidence (none of this customer was counted for the signal in the 30 minutes before); by
         attempts: all bad events.
     total : int64[cells]
-        n: k plus the successes. For a count signal all its events.
+        n: k plus the successes of customers who were not counted in the 30 minutes before. For a count signal all its
+        events.
     attempts : int64[cells]
         Every bad event.
     bad_customer, bad_cell, bad_time_ms : int64[bad events]

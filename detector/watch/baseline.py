@@ -23,6 +23,7 @@ PRIOR_WEIGHT = 1e5
 """What the prior of the noise is worth: some 50 hours of a well-filled segment."""
 SPREAD_PRIOR = 0.5
 """Prior variance of the log factor of a value that nothing is known of."""
+WARM_PASSES = 8
 HOURS = 168
 FIRST_MONDAY_MS = 4 * DAY_MS
 """1970-01-05: hour 0 of the week is Monday midnight UTC."""
@@ -151,6 +152,8 @@ class ShareBaseline:
         self._value_expected: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
         self.segment_observed: Floats = np.zeros(0)
         self.segment_expected: Floats = np.zeros(0)
+        self._raw: Floats = np.zeros((2, 0))
+        """float64[2, cells]: failures and trials of the warm-up, which is fitted as a whole."""
         self._single = {f[0]: i for i, f in enumerate(segments.families) if len(f) == 1}
         self.families = Families(len(segments.families), NOISE_PRIOR, 0.5)
 
@@ -165,9 +168,40 @@ class ShareBaseline:
                 self._value_observed[d] = np.concatenate([self._value_observed[d], np.zeros(more)])
                 self._value_expected[d] = np.concatenate([self._value_expected[d], np.zeros(more)])
 
+    def warm(self, rows: Ints, observed: Floats, trials: Floats) -> None:
+        """Take a window of the warm-up: level and factors are fitted to all cells so far, by iterative scaling.
+
+        Learned one window at a time from a guessed level, the factors would make up for what the level lacks, and
+        nothing would ever pin their product.
+        """
+        cells, dimensions = len(self._segments.cells), len(self._segments.values)
+        self._raw = np.concatenate([self._raw, np.zeros((2, cells - self._raw.shape[1]))], axis=1)
+        self._raw[0, rows] += observed
+        self._raw[1, rows] += trials
+        k, n = self._raw
+        codes = self._segments.cell_codes
+        level = (k.sum() + 1.0) / (n.sum() + 20.0)
+        factors = [np.ones(len(values)) for values in self._segments.values]
+        for _ in range(WARM_PASSES):
+            for d in range(dimensions):
+                others = [factors[o][codes[:, o]] for o in range(dimensions) if o != d]
+                rate = n * level * np.prod(others, axis=0) if others else n * level
+                prior, size = 1.0 / self.families.spread[self._single[d]], len(factors[d])
+                self._value_observed[d] = np.bincount(codes[:, d], weights=k, minlength=size).astype(np.float64)
+                self._value_expected[d] = np.bincount(codes[:, d], weights=rate, minlength=size).astype(np.float64)
+                factors[d] = (self._value_observed[d] + prior) / (self._value_expected[d] + prior)
+            fitted = n * level * np.prod([factors[d][codes[:, d]] for d in range(dimensions)], axis=0)
+            level *= float((k.sum() + 1.0) / (fitted.sum() + 1.0))
+        fitted = n * level * np.prod([factors[d][codes[:, d]] for d in range(dimensions)], axis=0)
+        self._observed, self._base = 1.0 + float(k.sum()), (1.0 + float(k.sum())) / level
+        every = np.arange(cells)
+        self.segment_observed, self.segment_expected = self._segments.totals(every, [k, fitted])
+        self._hour_observed[:] = self._hour_expected[:] = 0.0
+
     def keep(self, segments: Segments, kept: Kept) -> None:
         """Go on over a smaller index."""
         self._segments = segments
+        self._raw = np.zeros((2, 0))
         self._value_observed = [column[rows] for column, rows in zip(self._value_observed, kept.values, strict=True)]
         self._value_expected = [column[rows] for column, rows in zip(self._value_expected, kept.values, strict=True)]
         self.segment_observed = self.segment_observed[kept.segments]

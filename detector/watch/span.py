@@ -23,7 +23,9 @@ def _suffix(values: Floats) -> Floats:
     return np.cumsum(values[::-1])[::-1]
 
 
-def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True) -> tuple[int, Floats]:
+def onset(
+    observed: Floats, expected: Floats, weight: Floats, *, up: bool = True, latest: int | None = None
+) -> tuple[int, Floats]:
     """Index of the window in which the problem began, and per window the probability that it had begun by then.
 
     An excess rises from nothing to its height in `RISES` windows (1: a step) and stays. Every such rise from every
@@ -35,6 +37,8 @@ def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True
         In the causes, up to now; the problem lasts to the end of the arrays.
     weight : float64[windows]
         What an excess is proportional to: trials (share) or expected (count).
+    latest : int, optional
+        The window by which it had begun for certain: it was found then.
 
     Examples
     --------
@@ -53,6 +57,8 @@ def onset(observed: Floats, expected: Floats, weight: Floats, *, up: bool = True
         rises = _rises(observed[low:high], expected[low:high], weight[low:high], starts)
         gain = np.full(len(observed), -np.inf)
         gain[low : low + starts] = np.logaddexp.reduce(rises, axis=0)
+    if latest is not None:
+        gain[latest + 1 :] = -np.inf
     began = np.minimum(np.cumsum(_weights(gain)), 1.0)
     return int(np.flatnonzero(began >= LEAN)[0]), began
 

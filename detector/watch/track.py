@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.config import MINUTE_MS
+from detector.config import HOUR_MS, MINUTE_MS
 from detector.events import Floats, Ints
 from detector.watch.anomaly import Cause, Contrast, Phase, Point
 from detector.watch.causes import Cells, Found, family_index, find_causes
 from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.segments import Segments
-from detector.watch.span import end, onset
+from detector.watch.span import SILENT, end, onset
 
 REVISE_EACH, REVISE_OFTEN = 30, 240
 """Causes and onset are revised each window for so many windows after detection, then every 5th, then every 15th."""
@@ -29,6 +29,8 @@ SETTLE_MS = 30 * MINUTE_MS
 RECOVERY_WINDOWS = 5
 SILENCE_WINDOWS = 15
 RELAPSE_NATS = 8.0
+NEW_LEVEL_MS = 3 * HOUR_MS
+"""Silence in which so long after it was found a good part of the volume still flows is a new level."""
 BEFORE = 60
 """Windows of evidence shown before the onset."""
 
@@ -210,7 +212,9 @@ class Track:
         stop = first + end(k[first:] / self.clump, mu[first:] / self.clump, up=self.up)[0]
         weight = n if self.share else mu
         k, mu = k / self.clump, mu / self.clump
-        at, began = onset(k[:stop], wandered(mu[:stop], self.noise / 2, up=self.up), weight[:stop], up=self.up)
+        found = sum(w.window_ms < self.detected_ms for w in self.windows) - 1
+        null = wandered(mu[:stop], self.noise / 2, up=self.up)
+        at, began = onset(k[:stop], null, weight[:stop], up=self.up, latest=max(found, 0))
         moved = self.windows[at].window_ms != self.onset_ms or not _alike(began, self.began)
         self.onset_ms = self.windows[at].window_ms
         self.began = began
@@ -243,6 +247,8 @@ class Track:
                 start = sum(w.window_ms < self.onset_ms for w in self.windows)
                 self.lasting = np.concatenate([np.ones(max(first - start, 0)), lasting[max(start - first, 0) :]])
                 self.rewrite = True
+            elif not self.up and self._a_new_level(k, mu, width_ms):
+                self.ended_ms, self.phase, self.rewrite = now_ms, Phase.ENDED, True
             elif self.phase is not Phase.OPENED or self.told:
                 self.phase = Phase.UPDATED
         else:
@@ -282,6 +288,14 @@ class Track:
         weight = max(float((n if self.share else mu)[stop:].sum()), 1e-9)
         above = (a - m + 1.645 * np.sqrt(a + 1.0)) if self.up else (m - a + 1.645 * np.sqrt(m + 1.0))
         return bool(above / weight < QUARTER * self._peak(k, mu, n, first, stop))
+
+    def _a_new_level(self, k: Floats, mu: Floats, width_ms: int) -> bool:
+        """Whether what looked like silence is a volume that is merely lower, and has been for hours."""
+        hours, last = int(NEW_LEVEL_MS // width_ms), int(HOUR_MS // width_ms)
+        age = (self.windows[-1].window_ms - self.detected_ms) // width_ms
+        if age < hours or last < 1:
+            return False
+        return float(k[-last:].sum()) > max(2 * SILENT * float(mu[-last:].sum()), 20.0)
 
     def _back(self, k: Floats, mu: Floats, n: Floats, first: int, after: int) -> bool:
         """Whether the excess has come back since the end."""

@@ -201,6 +201,8 @@ class Watch:
             rows, trials = current.rows[learning], current.trials[learning]
             rates = current.expected[learning] / np.maximum(trials, 1e-12)
             self._rates.learn(rows, window_ms, current.observed[learning], trials, rates, (touched, k, mu), quiet)
+            if window_ms < self._warm_ms:
+                self._rates.warm(rows, current.observed[learning], trials)
         else:
             self._volume.learn(
                 current.rows,

@@ -127,7 +127,7 @@ Plain = dict[tuple[int, str, str], tuple[int, int, int]]
 def plain_counts(events: Sequence[Ev], settings: Config) -> Plain:
     """(window, bank, city) → (k, n, attempts) of `SHARE`, one event at a time; no event may be late."""
     limit = settings.input.people_ms
-    last: dict[str, int] = {}
+    last: dict[str | None, int] = {}
     seen: set[str] = set()
     out: dict[tuple[int, str, str], list[int]] = defaultdict(lambda: [0, 0, 0])
     for e in events:
@@ -138,8 +138,9 @@ def plain_counts(events: Sequence[Ev], settings: Config) -> Plain:
         if e.kind != "payment":
             continue
         cell = out[e.at_ms // MINUTE * MINUTE, e.bank, e.city]
+        resting = e.customer in last and 0 <= e.at_ms - last[e.customer] < limit
         if e.outcome != "failure":
-            cell[1] += 1
+            cell[1] += not resting
             continue
         cell[2] += 1
         if e.customer is None or e.customer not in last or e.at_ms - last[e.customer] >= limit:
@@ -147,7 +148,7 @@ def plain_counts(events: Sequence[Ev], settings: Config) -> Plain:
             cell[1] += 1
             if e.customer is not None:
                 last[e.customer] = e.at_ms
-    return {k: (v[0], v[1], v[2]) for k, v in out.items()}
+    return {k: (v[0], v[1], v[2]) for k, v in out.items() if any(v)}
 
 
 def counts_of(records: Iterable[WindowRecord], name: str = "declines") -> Plain:
@@ -156,5 +157,6 @@ def counts_of(records: Iterable[WindowRecord], name: str = "declines") -> Plain:
         if name in r.signals:
             s = r.signals[name]
             for cell, k, n, a in zip(s.cells, s.people.tolist(), s.total.tolist(), s.attempts.tolist(), strict=True):
-                out[r.window_ms, cell[0], cell[1]] = (k, n, a)
+                if k or n or a:  # else only resting customers came by
+                    out[r.window_ms, cell[0], cell[1]] = (k, n, a)
     return out

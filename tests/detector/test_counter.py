@@ -86,6 +86,13 @@ def test_the_first_failure_is_evidence_and_retries_are_attempts() -> None:
     assert counts_of(count(events, WORLD).closed) == {(T0, "BNI", "Jakarta"): (1, 2, 8)}
 
 
+def test_while_a_customer_rests_their_successes_count_no_more_than_their_failures() -> None:
+    events = [Ev(T0, outcome="failure"), Ev(T0 + 5_000), Ev(T0 + 6_000), Ev(T0 + 7_000, customer="C-2")]
+    counted = count([*events, Ev(T0 + 31 * MINUTE)], WORLD)
+    assert list(counts_of(counted.closed).values()) == [(1, 2, 1), (0, 1, 0)]
+    assert counted.applied == 5
+
+
 def test_a_customer_is_evidence_again_after_half_an_hour() -> None:
     events = [Ev(T0 + at * MINUTE, outcome="failure") for at in (0, 20, 31)]
     assert [k for k, _, _ in counts_of(count(events, WORLD).closed).values()] == [1, 0, 1]

@@ -325,6 +325,8 @@ class Pipeline:
             record = unpack(packed, WindowRecord)
             self._waiting.setdefault(record.window_ms, []).append(record)
         self._next_ms, self._seq, self._at_ms = state["next_ms"], state["seq"], state["at_ms"]
+        if self._next_ms is not None:
+            self._recent.until_ms = self._next_ms
         self._in_force, self._warned = state["in_force"], set(state["warned"])
         self._unobserved = state["learned"] and not self._learn_only
 

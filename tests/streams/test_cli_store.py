@@ -262,9 +262,6 @@ def test_a_case_is_merged_into_another_that_goes_on(
         assert tocsin.err.count("\n") == 1
 
 
-@pytest.mark.xfail(
-    strict=True, reason="between `Pipeline.restore` and its first window the history is cut off at `until_ms` = NEVER"
-)
 def test_who_was_hit_goes_with_the_case_that_is_merged(
     two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

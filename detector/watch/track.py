@@ -161,7 +161,8 @@ class Track:
         found = find_causes(cells, sizes, share=self.share, up=self.up, noise=self.noises)
         if not found:
             return False
-        wheres = [_where(f, segments) for f in found]
+        lead = self._lead(found, segments)
+        wheres = [_where(f, segments) for f in [lead, *(f for f in found if f is not lead and f.family == lead.family)]]
         if sorted(map(key_of, wheres)) != sorted(map(key_of, self.wheres)):
             if (
                 self.wheres
@@ -172,6 +173,20 @@ class Track:
             self._weigh(cells, segments, wheres)
             return True
         return self._weigh(cells, segments, self.wheres)
+
+    def _lead(self, found: list[Found], segments: Segments) -> Found:
+        """The cause that this problem is about: the strongest, or the one it has been about if that is half as strong.
+
+        Only values of the same dimensions join it ("BNI and BRI"). What else is wrong at the same time is a problem of
+        its own: its cells stay in the population and raise what they have to say.
+        """
+        if self.wheres:
+            now = set(self.wheres[0].items())
+            for one in found:
+                where = set(_where(one, segments).items())
+                if (where <= now or now <= where) and one.score >= found[0].score / 2:
+                    return one
+        return found[0]
 
     def _weigh(self, cells: Cells, segments: Segments, wheres: list[dict[str, str]]) -> bool:
         """Set the causes and the share of the excess that each explains."""

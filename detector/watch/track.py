@@ -105,6 +105,8 @@ class Track:
     """float64[first windows]: probability that it had begun by each; later ones: 1."""
     lasting: Floats = field(default_factory=lambda: np.zeros(0))
     """float64[windows from the onset to where the end was seen]: probability that it was still on."""
+    likely_end_ms: int | None = None
+    """Where it may have ended, not yet on evidence: what came after tells nothing of the causes."""
     recovering_since_ms: int | None = None
     observed: int = 0
     expected: float = 0.0
@@ -140,14 +142,17 @@ class Track:
         columns = np.array(kept.rows, np.float64).reshape(-1, 3)
         return columns[:, 0], columns[:, 1], columns[:, 2]
 
+    def _summed(self, segments: Segments) -> Floats:
+        """float64[3, cells]: k, μ and n of each cell over [onset, end or likely end or now)."""
+        until_ms = self.ended_ms or self.likely_end_ms or 2**62
+        if self._sums is None or (self._sums.from_ms, self._sums.until_ms) != (self.onset_ms, until_ms):
+            self._sums = _Sums(self.onset_ms, until_ms)
+        self._sums.add(self.windows, len(segments.cells))
+        return self._sums.sums
+
     def _gathered(self, segments: Segments, free: Flags) -> Cells:
-        """The cells summed over [onset, end or now), without those that belong to other tracks."""
-        until_ms = self.ended_ms or 2**62
-        kept = self._sums
-        if kept is None or (kept.from_ms, kept.until_ms) != (self.onset_ms, until_ms):
-            kept = self._sums = _Sums(self.onset_ms, until_ms)
-        kept.add(self.windows, len(segments.cells))
-        observed, expected, trials = kept.sums
+        """The cells summed over the problem's span, without those that belong to other tracks."""
+        observed, expected, trials = self._summed(segments)
         used = np.flatnonzero(((trials > 0) | (expected > 0)) & free)
         clumped = np.maximum(expected[used], 1e-9) / self.clump
         return Cells(segments.cell_codes[used], observed[used] / self.clump, clumped, trials[used])
@@ -242,10 +247,17 @@ class Track:
         age = (self.windows[-1].window_ms - self.detected_ms) // width_ms + 1
         every = 1 if age <= REVISE_EACH else 5 if age <= REVISE_OFTEN else 15
         if self.ended_ms is None and age % every == 0:
+            self.likely_end_ms = self._may_have_ended(segments, width_ms)
             changed = self.find(segments, free)
             moved = (changed or age % DATE_EVERY == 0) and self.date(segments)
             self.rewrite |= changed or moved
         self._judge(segments, width_ms)
+
+    def _may_have_ended(self, segments: Segments, width_ms: int) -> int | None:
+        k, mu, _ = self.series(segments)
+        first = sum(w.window_ms < self.onset_ms for w in self.windows)
+        stop = first + end(k[first:] / self.clump, mu[first:] / self.clump, up=self.up)[0]
+        return None if stop >= len(self.windows) - 1 else self.windows[stop - 1].window_ms + width_ms
 
     def _judge(self, segments: Segments, width_ms: int) -> None:
         k, mu, n = self.series(segments)
@@ -334,10 +346,11 @@ class Track:
         Of "every cell got the same extra share" and "every cell's share was multiplied" the likelier one decides, by
         its probability given the counts of the cells.
         """
-        if not self.share or self._sums is None:
+        if not self.share:
             return ()
-        rows = np.flatnonzero(self.inside(segments)[: self._sums.sums.shape[1]] & (self._sums.sums[2] > 0))
-        k, mu, n = self._sums.sums[0, rows], np.maximum(self._sums.sums[1, rows], 1e-9), self._sums.sums[2, rows]
+        sums = self._summed(segments)
+        rows = np.flatnonzero(self.inside(segments) & (sums[2] > 0))
+        k, mu, n = sums[0, rows], np.maximum(sums[1, rows], 1e-9), sums[2, rows]
         whole, base, trials = float(k.sum()), float(mu.sum()), float(n.sum())
         if whole <= base or len(rows) < 2:
             return ()

@@ -130,6 +130,8 @@ def test_silence_is_found_within_minutes_and_so_is_its_end(where: dict[str, str]
     ended = first(anomalies, Phase.RECOVERING).ended_ms
     assert ended is not None
     assert abs(minute_of(ended) - WARM - 40) <= 2
+    # What came back first says nothing about what was gone.
+    assert all(wheres(a) == [where] for a in anomalies)
 
 
 def test_nights_and_the_end_of_a_campaign_are_no_silence() -> None:

@@ -80,11 +80,17 @@ def command(
                 found.read(files)
             for warning in dict.fromkeys(found.runner.warnings):
                 common.say(f"Warning: {warning}")
-            _print(found.store, summary(found.store), as_json)
+            if not follow and not shown.events and shown.started_s:
+                common.say(NOTHING_NEW)
+            result = summary(found.store)
+            _warn(result)
+            _print(found.store, result, as_json)
             stopped = found.stop.signal
     if stopped is not None and not follow:
         common.say("Stopped; what was read is kept, the same command goes on from there")
-    return common.INTERRUPTED if stopped == signal.SIGINT else common.DONE
+    # A script must not take a replay that was cut short for a finished one; to follow has no other end than SIGTERM.
+    cut_short = stopped is not None and (stopped == signal.SIGINT or not follow)
+    return common.INTERRUPTED if cut_short else common.DONE
 
 
 def _run(
@@ -130,6 +136,26 @@ def _size(files: tuple[str, ...]) -> float | None:
     if any(name == "-" or name.endswith(".gz") or not Path(name).is_file() for name in files):
         return None
     return float(sum(Path(name).stat().st_size for name in files))
+
+
+NOTHING_NEW = (
+    "Nothing new was read: this store has these files up to their end. What was read stays counted as the "
+    "configuration of that time said; to read it with another one, use another --db"
+)
+
+
+def _warn(found: dict[str, Any]) -> None:
+    """Say what a person would want to know although nothing failed."""
+    events, dropped = found["events"], found["dropped"]
+    if events and dropped.get("late", 0) > 0.2 * events:
+        common.say(
+            f"Warning: {dropped['late']:,} of {events:,} events came late. Files are read one after the other: "
+            "merge logs of the same time by time before, or state a longer input.lateness"
+        )
+    if events and dropped.get("unwatched", 0) == events:
+        common.say(
+            "Warning: no event belongs to any signal; look at `events` in signals.yml and at the format's mapping"
+        )
 
 
 def _tell_customers(found: "Session") -> None:
@@ -189,12 +215,12 @@ def _print(store: "Store", found: dict[str, Any], as_json: bool) -> None:
     dropped = "".join(f", {n:,} {reason}" for reason, n in found["dropped"].items())
     dead = "".join(f", {n:,} {reason}" for reason, n in found["dead"].items())
     notices = found["notices"]
+    told = "simulated" if store.mode == "recording" else "sent"
     lines = [
         f"{found['events']:,} events: {found['applied']:,} counted{dropped}",
         f"{sum(found['dead'].values()):,} dead letters{dead}",
         f"{found['windows']:,} windows, {found['cases']:,} cases, "
-        f"{notices['sent']:,} customers' notices sent, {notices['held']:,} held, "
-        f"{sum(notices['dropped'].values()):,} not",
+        f"{notices['sent']:,} notices {told}, {notices['held']:,} held, {sum(notices['dropped'].values()):,} not sent",
     ]
     for line in lines:
         click.echo(common.plain(line))

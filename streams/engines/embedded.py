@@ -225,7 +225,7 @@ class Runner:
         """Take a dead letter in that is an event now; None where it is still none."""
         assert self._decoder is not None, "a runner for commands reads nothing"
         batch = self._decoder.decode(data, position)
-        if batch.invalid or not batch.records:
+        if batch.invalid or not batch.records or self._still_far(batch):
             return None
         effects = self.pipeline.feed(batch)
         effects.invalid = [
@@ -237,6 +237,11 @@ class Runner:
         self._take(effects, source)
         self._pending.retried.append(number)
         return effects
+
+    def _still_far(self, batch: Batch) -> bool:
+        """Whether an event lies as far ahead of all that was read as a leap: alone, it would only wait again."""
+        read_ms = self.pipeline.at_ms
+        return bool(read_ms and (batch.time_ms > read_ms + self.config.input.leap_ms).any())
 
     def _note_live(self, batch: Batch, ingest_ms: int) -> None:
         if not len(batch.time_ms):

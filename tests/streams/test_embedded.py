@@ -316,6 +316,18 @@ def test_a_dead_letter_is_taken_in_once_the_format_is_right(shop: Shop, tmp_path
     assert after["events"] == after["applied"] + sum(after["dropped"].values()) + sum(after["dead"].values())
 
 
+def test_a_leap_that_is_retried_alone_stays_a_dead_letter(shop: Shop, tmp_path: Path) -> None:
+    every, file, db = lines(), tmp_path / "leap.ndjson", tmp_path / "leap.db"
+    leap = b'{"id":"leap","time":"2036-01-01T00:00:00Z","kind":"payment","customer":"C-1","outcome":"approved"}'
+    file.write_bytes(b"\n".join([*every[:300], leap, *every[300:]]) + b"\n")
+    before = replay(db, shop.run(), file)
+    with open_store(db) as store:
+        letters = queries.dead_letters(store, reason="far-future")
+        found = retry(store, letters, CLOCK, None)
+        assert (found.applied, found.left) == (0, 1)
+        assert summary(store)["dead"] == before["dead"]
+
+
 def test_learning_only_opens_no_case(shop: Shop, tmp_path: Path) -> None:
     found = replay(tmp_path / "learn.db", shop.run(learn_only=True), shop.events)
     assert found["windows"] > 100

@@ -7,7 +7,7 @@ What comes out does not depend on how the input was cut into batches.
 """
 
 from collections import Counter as Tally
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,7 +87,7 @@ class _Recent:
     def add(self, record: WindowRecord) -> None:
         self._fresh[record.window_ms, record.partition] = record
 
-    def committed(self, waiting: Iterable[int]) -> None:
+    def committed(self) -> None:
         self._fresh.clear()
 
     def windows(self, from_ms: int, to_ms: int) -> Iterator[WindowRecord]:
@@ -180,7 +180,7 @@ class Pipeline:
 
     def committed(self) -> None:
         """Everything given out so far is stored: `History` has it."""
-        self._recent.committed(self._waiting)
+        self._recent.committed()
 
     # --- the path ---------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ as long as another candidate stands on its own.
 """
 
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
 from detector.events import Floats, Ints
 from detector.watch.evidence import deviance, poisson_gain, wandered
+from detector.watch.segments import families_of
 
 MOST = 3
 NEXT_NATS = 10.0
@@ -87,8 +87,7 @@ def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, n
     """
     out = []
     dimensions = cells.codes.shape[1]
-    families = [family for size in range(3) for family in combinations(range(dimensions), size)]
-    for index, family in enumerate(families):
+    for index, family in enumerate(families_of(dimensions)):
         key = np.zeros(len(cells.codes), np.int64)
         for d in family:
             key = key * sizes[d] + cells.codes[:, d]
@@ -113,7 +112,7 @@ def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, n
 
 def family_index(family: tuple[int, ...], dimensions: int) -> int:
     """Where a set of dimensions stands in `Segments.families`."""
-    return [f for size in range(3) for f in combinations(range(dimensions), size)].index(family)
+    return families_of(dimensions).index(family)
 
 
 def _stands_alone(found: Found, noise: Floats, dimensions: int) -> bool:

@@ -15,6 +15,11 @@ from detector.events import Floats, Ints
 Cell = tuple[str, ...]
 
 
+def families_of(dimensions: int) -> list[tuple[int, ...]]:
+    """Return the sets of at most two dimensions, in the order of every array over families."""
+    return [family for size in range(3) for family in combinations(range(dimensions), size)]
+
+
 class Kept(NamedTuple):
     """After cells were dropped: the old row of each new cell, segment and (per dimension) value."""
 
@@ -43,7 +48,7 @@ class Segments:
     def __init__(self, dimensions: tuple[str, ...]) -> None:
         self.dimensions = dimensions
         count = len(dimensions)
-        self.families: list[tuple[int, ...]] = [s for size in range(3) for s in combinations(range(count), size)]
+        self.families = families_of(count)
         self.family_size: Ints = np.array([len(f) for f in self.families], np.int64)
         self.cells: list[Cell] = []
         self._cell_row: dict[Cell, int] = {}
@@ -106,10 +111,14 @@ class Segments:
 
     def covered(self, where: dict[str, str]) -> NDArray[np.bool_]:
         """bool[cells]: the cells that lie in `where`."""
-        inside = np.ones(len(self.cells), np.bool_)
+        return self.covers(where, self.cell_codes)
+
+    def covers(self, where: dict[str, str], codes: Ints) -> NDArray[np.bool_]:
+        """bool[rows]: those of the value codes (int64[rows, dimensions]) that lie in `where`."""
+        inside = np.ones(len(codes), np.bool_)
         for dimension, value in where.items():
             d = self.dimensions.index(dimension)
-            inside &= self.cell_codes[:, d] == self.values[d].get(value, -1)
+            inside &= codes[:, d] == self.values[d].get(value, -1)
         return inside
 
     def without(self, stale: NDArray[np.bool_]) -> tuple["Segments", "Kept"]:

@@ -168,16 +168,12 @@ class Track:
             return False
         lead = self._lead(found, segments)
         wheres = [_where(f, segments) for f in [lead, *(f for f in found if f is not lead and f.family == lead.family)]]
-        if sorted(map(key_of, wheres)) != sorted(map(key_of, self.wheres)):
-            if (
-                self.wheres
-                and self._explained(cells, segments, wheres)
-                < self._explained(cells, segments, self.wheres) + BETTER_NATS
-            ):
-                return self._weigh(cells, segments, self.wheres)
-            self._weigh(cells, segments, wheres)
-            return True
-        return self._weigh(cells, segments, self.wheres)
+        changed = sorted(map(key_of, wheres)) != sorted(map(key_of, self.wheres))
+        if changed and self.wheres:
+            needed = self._explained(cells, segments, self.wheres) + BETTER_NATS
+            changed = self._explained(cells, segments, wheres) >= needed
+        self._weigh(cells, segments, wheres if changed else self.wheres)
+        return changed
 
     def _lead(self, found: list[Found], segments: Segments) -> Found:
         """The cause that this problem is about: the strongest, or the one it has been about if that is half as strong.
@@ -193,12 +189,12 @@ class Track:
                     return one
         return found[0]
 
-    def _weigh(self, cells: Cells, segments: Segments, wheres: list[dict[str, str]]) -> bool:
+    def _weigh(self, cells: Cells, segments: Segments, wheres: list[dict[str, str]]) -> None:
         """Set the causes and the share of the excess that each explains."""
         excess = []
         rest = np.ones(len(cells.codes), np.bool_)
         for where in wheres:
-            here = rest & _covers(cells, segments, where)
+            here = rest & segments.covers(where, cells.codes)
             excess.append(abs(float(cells.observed[here].sum() - cells.expected[here].sum())))
             rest &= ~here
         deviation = cells.observed - cells.expected
@@ -206,14 +202,13 @@ class Track:
         net = abs(float(deviation.sum()))
         self.wheres = wheres
         self.shares = [min(1.0, e / max(net, sum(excess), 1e-9)) if whole > 0 else 0.0 for e in excess]
-        return False
 
     def _explained(self, cells: Cells, segments: Segments, wheres: list[dict[str, str]]) -> float:
         """Log likelihood that these causes gain, less what naming them costs."""
         rest = np.ones(len(cells.codes), np.bool_)
         total = 0.0
         for where in wheres:
-            here = rest & _covers(cells, segments, where)
+            here = rest & segments.covers(where, cells.codes)
             a, m = float(cells.observed[here].sum()), max(float(cells.expected[here].sum()), 1e-9)
             cost = sum(np.log(max(len(segments.values[segments.dimensions.index(d)]), 1)) + 1 for d in where)
             dimensions = tuple(sorted(segments.dimensions.index(d) for d in where))
@@ -444,14 +439,6 @@ def _where(found: Found, segments: Segments) -> dict[str, str]:
     for d, code in zip(found.family, found.values, strict=True):
         out[segments.dimensions[d]] = next(value for value, c in segments.values[d].items() if c == code)
     return out
-
-
-def _covers(cells: Cells, segments: Segments, where: dict[str, str]) -> Flags:
-    inside = np.ones(len(cells.codes), np.bool_)
-    for dimension, value in where.items():
-        d = segments.dimensions.index(dimension)
-        inside &= cells.codes[:, d] == segments.values[d].get(value, -1)
-    return inside
 
 
 def key_of(where: dict[str, str]) -> tuple[tuple[str, str], ...]:

@@ -105,7 +105,7 @@ class Watch:
                 # Retries alone (k = 0, n = 0) carry neither evidence nor expectation.
                 used = trials > 0
                 rows, trials, observed = rows[used], trials[used], observed[used]
-                return WindowCells(window_ms, rows, observed, trials * self._cell_rates(rows, window_ms), trials)
+                return WindowCells(window_ms, rows, observed, trials * self._rates.cell_rates(rows, window_ms), trials)
             counted = (record.people if self._up and not self._attempts else record.total).astype(np.float64)
         elif self._share:
             none = np.zeros(0)
@@ -117,9 +117,6 @@ class Watch:
         observed[rows] = counted
         expected = self._volume.cell_expected(window_ms)
         return WindowCells(window_ms, every, observed, expected, expected)
-
-    def _cell_rates(self, rows: Ints, window_ms: int) -> Floats:
-        return self._rates.cell_rates(rows, window_ms)
 
     def _window(self, current: WindowCells, look: Look, *, learn_only: bool) -> list[Anomaly]:
         window_ms = current.window_ms

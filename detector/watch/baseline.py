@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from detector.config import DAY_MS, HOUR_MS
+from detector.config import DAY_MS
 from detector.events import Floats, Ints
+from detector.watch.season import SEASON_HALF_LIFE_MS, Season
 from detector.watch.segments import Kept, Segments
 
 HALF_LIFE_MS = 3 * DAY_MS
-SEASON_HALF_LIFE_MS = 14 * DAY_MS
 NOISE_HALF_LIFE_MS = 7 * DAY_MS
 NOISE_FLOOR = 0.05
 NOISE_PRIOR = 0.15
@@ -23,21 +23,8 @@ PRIOR_WEIGHT = 1e5
 """What the prior of the noise is worth: some 50 hours of a well-filled segment."""
 SPREAD_PRIOR = 0.5
 """Prior variance of the log factor of a value that nothing is known of."""
+SEASON_PRIOR = 50.0
 WARM_PASSES = 8
-HOURS = 168
-FIRST_MONDAY_MS = 4 * DAY_MS
-"""1970-01-05: hour 0 of the week is Monday midnight UTC."""
-
-
-def hour_of_week(time_ms: int) -> int:
-    """0 … 167; 0 is Monday midnight UTC.
-
-    Examples
-    --------
-    >>> hour_of_week(4 * DAY_MS), hour_of_week(4 * DAY_MS - 1)
-    (0, 167)
-    """
-    return (time_ms - FIRST_MONDAY_MS) // HOUR_MS % HOURS
 
 
 def fading(window_ms: int, half_life_ms: int) -> float:
@@ -145,8 +132,7 @@ class ShareBaseline:
         self._observed = 1.0
         self._base = 20.0
         """Σ n · g · Πe, beside `_observed`: together the level b, with a prior of 1 in 20."""
-        self._hour_observed: Floats = np.zeros(HOURS)
-        self._hour_expected: Floats = np.zeros(HOURS)
+        self._season = Season(SEASON_PRIOR, by_day=False)
         dimensions = len(segments.dimensions)
         self._value_observed: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
         self._value_expected: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
@@ -196,7 +182,7 @@ class ShareBaseline:
         self._observed, self._base = 1.0 + float(k.sum()), (1.0 + float(k.sum())) / level
         every = np.arange(cells)
         self.segment_observed, self.segment_expected = self._segments.totals(every, [k, fitted])
-        self._hour_observed[:] = self._hour_expected[:] = 0.0
+        self._season.clear()
 
     def keep(self, segments: Segments, kept: Kept) -> None:
         """Go on over a smaller index."""
@@ -209,8 +195,7 @@ class ShareBaseline:
         self.families.keep(kept.segments)
 
     def season(self, window_ms: int) -> float:
-        hour = hour_of_week(window_ms)
-        return float((self._hour_observed[hour] + 50) / (self._hour_expected[hour] + 50))
+        return self._season.of_hour(window_ms)
 
     def _factor(self, d: int) -> Floats:
         """float64[values]: e of every value of dimension d."""
@@ -266,14 +251,12 @@ class ShareBaseline:
         quiet : bool[touched segments]
             Those that may learn.
         """
-        hour = hour_of_week(window_ms)
         for sums in (self._value_observed, self._value_expected):
             for column in sums:
                 column *= self._fade
         self.segment_observed *= self._fade
         self.segment_expected *= self._fade
-        self._hour_observed *= self._season_fade
-        self._hour_expected *= self._season_fade
+        self._season.fade(self._season_fade)
         self._observed = 1.0 + (self._observed - 1.0) * self._fade
         self._base = 20.0 + (self._base - 20.0) * self._fade
         expected = trials * rates
@@ -287,8 +270,7 @@ class ShareBaseline:
             self._value_expected[d] += np.bincount(codes[:, d], weights=expected / factor[codes[:, d]], minlength=size)
         self._observed += k
         self._base += mu / base
-        self._hour_observed[hour] += k
-        self._hour_expected[hour] += mu / season
+        self._season.learn(window_ms, k, mu / season)
         segments, seg_observed, seg_expected = totals
         self.segment_observed[segments] += seg_observed * quiet
         self.segment_expected[segments] += seg_expected * quiet
@@ -297,11 +279,12 @@ class ShareBaseline:
         out = {
             k: v
             for k, v in vars(self).items()
-            if k not in ("_segments", "_window_ms", "_fade", "_season_fade", "_single", "families")
+            if k not in ("_segments", "_window_ms", "_fade", "_season_fade", "_single", "families", "_season")
         }
-        return {**out, "families": self.families.state()}
+        return {**out, "families": self.families.state(), "season": self._season.state()}
 
     def restore(self, state: dict[str, Any]) -> None:
         state = dict(state)
         self.families.restore(state.pop("families"))
+        self._season.restore(state.pop("season"))
         vars(self).update(state)

@@ -5,9 +5,11 @@ expected counts are summed. The evidence is the negative-binomial deviance of th
 learned noise is shared over the span, so slow wandering cannot add up to a problem.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from detector.events import Floats, Ints
@@ -53,6 +55,76 @@ def poisson_gain(observed: Floats, expected: Floats) -> Floats:
     return xlogy(observed, observed / np.maximum(expected, 1e-12)) - observed + expected
 
 
+@dataclass(frozen=True)
+class Touched:
+    """One window of the segments that had a trial (share) or an expectation (count) in it.
+
+    Attributes
+    ----------
+    rows : int64[touched]
+        Which segments.
+    window_ms : int
+    observed, expected : float64[touched]
+        k and μ > 0.
+    trials : float64[touched] or None
+        n for a share (odds ratios); None for a count (rate ratios).
+    precision : float64[touched]
+        f: 1/variance of the log factor that noise and ignorance allow.
+    slack : float64[touched]
+        r₁ ≥ 1: the factor by which the null may already be off without a span beginning.
+    """
+
+    rows: Ints
+    window_ms: int
+    observed: Floats
+    expected: Floats
+    trials: Floats | None
+    precision: Floats
+    slack: Floats
+
+
+class Detector(Protocol):
+    """What makes segments surprising: the contract of the built-in `Evidence` and of every detector that plugs in.
+
+    A window is scored (`add`) before it is learned (`learn`); arrays have one row per segment, in the order in which
+    segments came up. What it gives depends on nothing but what it was given: state and restore go on exactly.
+
+    Attributes
+    ----------
+    score : float64[segments]
+        Nats of surprise after the last window, calibrated: a score means the same in every segment. 0: nothing.
+    start_ms : int64[segments]
+        Where what is surprising began (a first guess; the onset is dated from the windows).
+    """
+
+    score: Floats
+    start_ms: Ints
+
+    def grow(self, segments: int) -> None:
+        """Make room for new segments."""
+        ...
+
+    def add(self, touched: Touched) -> None:
+        """Score one window of the touched segments; the others' scores stay."""
+        ...
+
+    def learn(self, touched: Touched, quiet: NDArray[np.bool_]) -> None:
+        """Learn from it; `quiet` (bool[touched]) are those that no alarm holds."""
+        ...
+
+    def reset(self, rows: Ints) -> None:
+        """End what is going on in these segments: it is explained."""
+        ...
+
+    def keep(self, rows: Ints) -> None:
+        """Keep only these segments, in this order."""
+        ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+
 class Evidence:
     """The spans of all segments of one signal.
 
@@ -83,30 +155,10 @@ class Evidence:
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)]))
 
-    def add(
-        self,
-        rows: Ints,
-        window_ms: int,
-        observed: Floats,
-        expected: Floats,
-        trials: Floats | None,
-        precision: Floats,
-        slack: Floats,
-    ) -> None:
-        """Take one window of the touched segments.
-
-        Parameters
-        ----------
-        rows : int64[touched]
-        observed, expected : float64[touched]
-            k and μ > 0.
-        trials : float64[touched] or None
-            n for a share (odds ratios); None for a count (rate ratios).
-        precision : float64[touched]
-            f: 1/variance of the log factor that noise and ignorance allow.
-        slack : float64[touched]
-            r₁ ≥ 1: the factor by which the null may already be off without a span beginning.
-        """
+    def add(self, touched: Touched) -> None:
+        """Take one window of the touched segments."""
+        rows, window_ms, trials, expected = touched.rows, touched.window_ms, touched.trials, touched.expected
+        observed, precision, slack = touched.observed, touched.precision, touched.slack
         r = self._effects[None, :]
         k, mu = observed[:, None], expected[:, None]
         if trials is not None:
@@ -131,6 +183,9 @@ class Evidence:
         self._cusum[rows], self._observed[rows], self._expected[rows], self._start_ms[rows] = cusum, a, m, start
         self.score[rows] = nats[at, best]
         self.start_ms[rows] = start[at, best]
+
+    def learn(self, touched: Touched, quiet: NDArray[np.bool_]) -> None:
+        """Nothing: what is normal is the baseline's to learn."""
 
     def reset(self, rows: Ints) -> None:
         """End the spans of these segments."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from detector.events import Floats, Ints
-from detector.watch.baseline import HOURS, SEASON_HALF_LIFE_MS, Families, fading, hour_of_week
+from detector.watch.baseline import Families, fading
+from detector.watch.season import SEASON_HALF_LIFE_MS, Season
 from detector.watch.segments import Kept, Segments
 
 BURST_HALF_LIFE_MS = 1 * DAY_MS
@@ -42,8 +43,7 @@ class VolumeBaseline:
         self._now_weight = 0.0
         self._levels: dict[int, float] = {}
         """The level as it was before each of the last hours' windows, for looking back."""
-        self._hour_observed: Floats = np.zeros(HOURS)
-        self._hour_expected: Floats = np.zeros(HOURS)
+        self._season = Season(SEASON_PRIOR, by_day=True)
         self._long, self._long_weight = 0.0, 0.0
         self._hour, self._hour_sum, self._hour_windows = -1, 0.0, 0
         self._attempts = attempts
@@ -78,26 +78,16 @@ class VolumeBaseline:
 
     def season(self, window_ms: int) -> float:
         """Volume relative to its long-run mean, by hour of the week, linear between the hours' middles."""
-        middle = window_ms - HOUR_MS // 2
-        part = middle % HOUR_MS / HOUR_MS
-        return (1 - part) * self._of_hour(middle) + part * self._of_hour(middle + HOUR_MS)
-
-    def _of_hour(self, time_ms: int) -> float:
-        hour = hour_of_week(time_ms)
-        day = slice(hour % 24, HOURS, 24)
-        of_day = (self._hour_observed[day].sum() + SEASON_PRIOR) / (self._hour_expected[day].sum() + SEASON_PRIOR)
-        return float((self._hour_observed[hour] + SEASON_PRIOR * of_day) / (self._hour_expected[hour] + SEASON_PRIOR))
+        return self._season.smooth(window_ms)
 
     def _learn_season(self, window_ms: int, events: float) -> None:
         """Sum the hour up; only a full hour teaches, so that an hour never explains itself."""
         hour = window_ms // HOUR_MS
         if hour != self._hour:
             if self._hour_windows:
-                self._hour_observed *= self._season_fade**self._hour_windows
-                self._hour_expected *= self._season_fade**self._hour_windows
-                at = hour_of_week(self._hour * HOUR_MS)
-                self._hour_observed[at] += self._hour_sum
-                self._hour_expected[at] += self._hour_windows * self._long / self._long_weight
+                self._season.fade(self._season_fade**self._hour_windows)
+                expected = self._hour_windows * self._long / self._long_weight
+                self._season.learn(self._hour * HOUR_MS, self._hour_sum, expected)
             self._hour, self._hour_sum, self._hour_windows = hour, 0.0, 0
         self._hour_sum += events
         self._hour_windows += 1
@@ -178,12 +168,15 @@ class VolumeBaseline:
             "_floor",
             "_attempts",
             "families",
+            "_season",
         )
         kept = {k: v for k, v in vars(self).items() if k not in constant}
-        return {**kept, "_levels": list(self._levels.items()), "families": self.families.state()}
+        parts = {"families": self.families.state(), "season": self._season.state()}
+        return {**kept, **parts, "_levels": list(self._levels.items())}
 
     def restore(self, state: dict[str, Any]) -> None:
         state = dict(state)
         self.families.restore(state.pop("families"))
+        self._season.restore(state.pop("season"))
         self._levels = {window: level for window, level in state.pop("_levels")}
         vars(self).update(state)

@@ -18,7 +18,7 @@ from detector.signals import CountBy, Direction, Measure, Signal
 from detector.watch.anomaly import Anomaly, Phase, Why
 from detector.watch.baseline import NOISE_HALF_LIFE_MS, ShareBaseline, fading
 from detector.watch.budget import thresholds
-from detector.watch.evidence import EFFECTS_DOWN, EFFECTS_UP, Evidence
+from detector.watch.evidence import EFFECTS_DOWN, EFFECTS_UP, Detector, Evidence, Touched
 from detector.watch.segments import Segments
 from detector.watch.track import Track, WindowCells, key_of, without
 from detector.watch.volume import VolumeBaseline
@@ -53,7 +53,7 @@ class Watch:
         self._attempts = signal.count_by is CountBy.ATTEMPTS
         self._live = sum(s.mode == signal.mode for s in config.signals)
         self._segments = Segments(signal.dimensions)
-        self._evidence = Evidence(EFFECTS_UP if self._up else EFFECTS_DOWN)
+        self._evidence: Detector = Evidence(EFFECTS_UP if self._up else EFFECTS_DOWN)
         self._rates = ShareBaseline(self._segments, signal.window_ms)
         self._volume = VolumeBaseline(self._segments, signal.window_ms, up=self._up, attempts=self._attempts)
         self._noise_fade = fading(HOUR_MS, NOISE_HALF_LIFE_MS)
@@ -129,8 +129,10 @@ class Watch:
         precision, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
         clump = self._volume.clump
         trials = seg_n if self._share else None
-        self._evidence.add(touched, window_ms, seg_k / clump, corrected / clump, trials, precision, slack)
+        window = Touched(touched, window_ms, seg_k / clump, corrected / clump, trials, precision, slack)
+        self._evidence.add(window)
         quiet = self._hold(touched, window_ms)
+        self._evidence.learn(window, quiet)
         self._learn(current, here, touched, seg_k, seg_mu, corrected, quiet)
         for track in self._tracks:
             track.windows.append(current)

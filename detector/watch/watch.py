@@ -17,7 +17,8 @@ from detector.events import Floats, Ints
 from detector.signals import CountBy, Direction, Measure, Signal
 from detector.watch.anomaly import Anomaly, Phase, Why
 from detector.watch.baseline import NOISE_HALF_LIFE_MS, ShareBaseline, fading
-from detector.watch.budget import thresholds
+from detector.watch.budget import LEVELS, Operating, OperatingPoint
+from detector.watch.control import Control, Fact, Judged, Withdrawn
 from detector.watch.evidence import EFFECTS_DOWN, EFFECTS_UP, Detector, Evidence, Touched
 from detector.watch.segments import Segments
 from detector.watch.track import Track, WindowCells, key_of, without
@@ -60,6 +61,9 @@ class Watch:
         self._held_since_ms: Ints = np.zeros(0, np.int64)
         self._cell_seen_ms: Ints = np.zeros(0, np.int64)
         self._tracks: list[Track] = []
+        self._operating = OperatingPoint(config.budget, self._live, signal.window_ms)
+        self._facts: dict[str, Fact] = {}
+        self._window_ms = 0
         self._finished: list[tuple[list[dict[str, str]], int, int]] = []
         """Causes and span of the latest problems: left out where the past is read again."""
         self._first_ms: int | None = None
@@ -86,11 +90,27 @@ class Watch:
             return []
         if start_ms // DAY_MS != (start_ms - self.signal.window_ms) // DAY_MS:
             self._sweep(start_ms)
+        self._window_ms = start_ms
         current = self._cells(start_ms, merged)
         self._grow()
         seen = (current.trials if self._share else current.observed) > 0
         self._cell_seen_ms[current.rows[seen]] = start_ms
         return self._window(current, look, learn_only=learn_only)
+
+    def control(self, control: Control) -> None:
+        """Take what people say; it holds from the next window on; what is not about this signal is ignored."""
+        match control:
+            case Fact() if control.mutes and control.concerns(self.signal.name, self.signal.dimensions):
+                self._facts[control.id] = control
+            case Withdrawn(fact=id):
+                self._facts.pop(id, None)
+            case Judged(anomaly=id, real=real):
+                self._operating.judge(id, real=real)
+
+    @property
+    def operating(self) -> Operating:
+        """Where the signal stands: thresholds, and what they come from."""
+        return self._operating.describe(self.signal.name, np.bincount(self._segments.level(), minlength=LEVELS))
 
     # --- a window ---------------------------------------------------------------------------------------------------
 
@@ -120,6 +140,7 @@ class Watch:
 
     def _window(self, current: WindowCells, look: Look, *, learn_only: bool) -> list[Anomaly]:
         window_ms = current.window_ms
+        self._facts = {k: f for k, f in self._facts.items() if f.until_ms > window_ms}
         free = self._free()
         here = free[current.rows]
         rows, k, n = current.rows[here], current.observed[here], current.trials[here]
@@ -146,6 +167,7 @@ class Watch:
                     # What these cells had brought against other segments is explained now.
                     self._evidence.reset(np.unique(self._segments.cell_segments[taken]))
                 out.append(self._said(track, window_ms))
+                self._operating.climbed(track.id, track.score)
                 if track.phase is Phase.ENDED:
                     self._let_go(track)
             out += self._raise(touched, seg_k, window_ms, look)
@@ -221,7 +243,10 @@ class Watch:
         """Open tracks for the segments that pass their thresholds, the most surprising first."""
         out = []
         level = self._segments.level()
-        limits = self._thresholds(level)
+        segments = np.bincount(level, minlength=LEVELS)[:LEVELS]
+        limits = self._operating.limits(segments)
+        top = np.array([self._evidence.score[touched[level[touched] == i]].max(initial=0.0) for i in range(LEVELS)])
+        self._operating.see(window_ms, top)
         for _ in range(5):
             over = self._evidence.score[touched] - limits[level[touched]]
             if not len(over) or over.max() < 0:
@@ -232,13 +257,11 @@ class Watch:
                 self._evidence.reset(np.array([worst]))
                 continue
             self._tracks.append(track)
+            self._operating.raised(track.id, window_ms, int(level[worst]), track.onset_ms, float(limits[level[worst]]))
             covered = track.inside(self._segments)
             self._evidence.reset(np.unique(self._segments.cell_segments[covered]))
             out.append(self._said(track, window_ms))
         return out
-
-    def _thresholds(self, level: Ints) -> Floats:
-        return thresholds(self._config.budget, self._live, self.signal.window_ms, np.bincount(level, minlength=3)[:3])
 
     def _open(self, segment: int, threshold: float, window_ms: int, look: Look) -> Track | None:
         """A track for what made this segment surprising; None where a second look finds nothing that stands."""
@@ -336,8 +359,11 @@ class Watch:
         self._evidence.reset(np.unique(self._segments.cell_segments[covered]))
 
     def _free(self, but: Track | None = None) -> Flags:
-        """bool[cells]: those in no open track (other than `but`)."""
+        """bool[cells]: those in no open track (other than `but`), and in no planned work: all that is as usual."""
         free = np.ones(len(self._segments.cells), np.bool_)
+        for fact in self._facts.values():
+            if fact.from_ms <= self._window_ms:
+                free &= ~self._segments.covered(fact.where)
         for track in self._tracks:
             if track is not but:
                 free &= ~track.inside(self._segments)
@@ -382,6 +408,8 @@ class Watch:
             "cell_seen_ms": self._cell_seen_ms,
             "tracks": [t.state() for t in self._tracks],
             "finished": self._finished,
+            "operating": self._operating.state(),
+            "facts": [msgspec.structs.asdict(fact) for fact in self._facts.values()],
             "first_ms": self._first_ms,
             "hour": self._hour,
             "parts": self._parts,
@@ -395,5 +423,7 @@ class Watch:
         self._held_since_ms, self._cell_seen_ms = state["held_since_ms"], state["cell_seen_ms"]
         self._tracks = [Track.from_state(t) for t in state["tracks"]]
         self._finished = [(wheres, from_ms, to_ms) for wheres, from_ms, to_ms in state["finished"]]
+        self._operating.restore(state["operating"])
+        self._facts = {fact["id"]: Fact(**{**fact, "signals": tuple(fact["signals"])}) for fact in state["facts"]}
         self._first_ms, self._hour = state["first_ms"], state["hour"]
         self._parts = [msgspec.convert(p, SignalWindow) for p in state["parts"]]

@@ -8,6 +8,7 @@ import hashlib
 import msgspec
 
 from detector.events import EventSchema
+from detector.signals import Budget as Budget
 from detector.signals import Condition, Signal, schema_of
 
 MINUTE_MS = 60_000
@@ -38,13 +39,6 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
     max_unrecovered: int = 1_000_000
     """Unrecovered customers per signal and partition; the oldest give way, and are counted."""
     max_record_bytes: int = 262_144
-
-
-class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """How many false cases a tenant puts up with: the number not exceeded in 95 % of the weeks."""
-
-    cases: int = 1
-    per_ms: int = WEEK_MS
 
 
 class QuietHours(msgspec.Struct, frozen=True):
@@ -95,3 +89,21 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     def signal(self, name: str) -> Signal:
         return next(s for s in self.signals if s.name == name)
+
+    def budget_of(self, signal: Signal) -> tuple[Budget, int]:
+        """Return the budget that a signal's thresholds follow from, and over how many signals it is split evenly.
+
+        A signal with a budget of its own has it alone; all others of its mode share the tenant's.
+
+        Examples
+        --------
+        >>> from detector.signals import parse_signals
+        >>> entry = {"title": {"en": "Logins"}, "measure": "count", "events": {}}
+        >>> own = {"budget": "2 false cases per day"}
+        >>> config = Config(signals=parse_signals({"signals": {"a": entry, "b": entry, "c": entry | own}}))
+        >>> [(budget.words, split) for budget, split in map(config.budget_of, config.signals)]
+        [('1 false case per week', 2), ('1 false case per week', 2), ('2 false cases per day', 1)]
+        """
+        if signal.budget is not None:
+            return signal.budget, 1
+        return self.budget, max(sum(s.mode is signal.mode and s.budget is None for s in self.signals), 1)

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from detector.config import DAY_MS, Config
+from detector.config import DAY_MS, Config, Input
 from detector.counter.counter import Counted, Counter
 from detector.counter.gate import NEVER, bytes_of, take
 from detector.counter.record import SignalWindow, WindowRecord, merge_signal
@@ -33,6 +33,7 @@ from detector.desk.records import (
 from detector.errors import UsageError
 from detector.events import Batch, Invalid
 from detector.pack import pack, unpack
+from detector.signals import Signal
 from detector.watch.anomaly import Anomaly
 from detector.watch.watch import Watch
 
@@ -307,14 +308,15 @@ class Pipeline:
                 "use that, or a new store"
             )
             raise UsageError(message)
-        if state["input"] != _canonical(self.config.input):
+        if msgspec.json.decode(state["input"], type=Input) != self.config.input:
             message = (
                 "tocsin.yml: input: window, lateness or limits differ from those that this store was made with; "
                 "put them back, or use a new store"
             )
             raise UsageError(message)
-        kept_signals = state["signals"]
-        unchanged = {s.name for s in self.config.signals if kept_signals.get(s.name) == _canonical(s.counted_as)}
+        # Read as signals, not compared as bytes: a field that came later has its default in what was kept before.
+        before = {name: msgspec.json.decode(kept, type=Signal).counted_as for name, kept in state["signals"].items()}
+        unchanged = {s.name for s in self.config.signals if before.get(s.name) == s.counted_as}
         for counter, kept in zip(self._counters, state["counters"], strict=True):
             counter.restore(kept, unchanged)
         for name, watch in self._watches.items():

@@ -54,6 +54,44 @@ class CountBy(StrEnum):
     ATTEMPTS = "attempts"
 
 
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """How many false cases are put up with: the number not exceeded in 95 % of the weeks (days, hours).
+
+    Examples
+    --------
+    >>> Budget().words, Budget(cases=3, per_ms=86_400_000).words
+    ('1 false case per week', '3 false cases per day')
+    """
+
+    cases: int = 1
+    per_ms: int = 7 * 86_400_000
+
+    @property
+    def words(self) -> str:
+        """As it is written in a configuration."""
+        per = next((word for word, ms in BUDGET_PERIODS.items() if ms == self.per_ms), duration_text(self.per_ms))
+        return f"{self.cases} false {'case' if self.cases == 1 else 'cases'} per {per}"
+
+
+BUDGET_PERIODS = {"hour": 3_600_000, "day": 86_400_000, "week": 7 * 86_400_000}
+BUDGET_ALLOWED = 'a budget such as "1 false case per week" (per hour, day or week)'
+_BUDGET = re.compile(r"(\d{1,4}) false cases? (?:per|a) (hour|day|week)")
+
+
+def parse_budget(value: object) -> Budget | None:
+    """Return the budget that a configuration states; None where it is none (`BUDGET_ALLOWED` says what is).
+
+    Examples
+    --------
+    >>> parse_budget("2 false cases a day") == Budget(cases=2, per_ms=86_400_000), parse_budget("3 sigmas")
+    (True, None)
+    """
+    match = _BUDGET.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[1]) < 1:
+        return None
+    return Budget(cases=int(match[1]), per_ms=BUDGET_PERIODS[match[2]])
+
+
 class Condition(msgspec.Struct, frozen=True):
     """All that is stated must hold for `field`."""
 
@@ -99,12 +137,22 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """By language: the thing the customer tried, as the notice names it ("card payment"); defaults to the title."""
     min_people: int = 5
     """Below this many people hit no case opens (count_by people)."""
+    budget: Budget | None = None
+    """Its own; None: a share of the tenant's."""
 
     @property
     def counted_as(self) -> "Signal":
-        """The part of it that decides what is counted and expected: words, mode and severity may change at any time."""
+        """What decides what is counted and expected: words, mode, severity and budget may change at any time."""
         return msgspec.structs.replace(
-            self, title={}, what={}, workaround={}, promise={}, severity=Severity.MEDIUM, mode=Mode.SHADOW, min_people=0
+            self,
+            title={},
+            what={},
+            workaround={},
+            promise={},
+            severity=Severity.MEDIUM,
+            mode=Mode.SHADOW,
+            min_people=0,
+            budget=None,
         )
 
     @property
@@ -193,6 +241,12 @@ FIELDS = (
         "Whether one customer's many failures are one piece of evidence or each is one (where there are no customers).",
     ),
     FieldDoc("min_people", "a whole number", "5", "Below this many people hit no case opens."),
+    FieldDoc(
+        "budget",
+        "a budget",
+        "its share of the tenant's",
+        'False cases this signal alone may raise: "1 false case per week" (hour, day). The others share the tenant\'s.',
+    ),
     FieldDoc(
         "workaround", _BY_LANGUAGE, "none", "What customers can do meanwhile, in one sentence; sent as it stands."
     ),
@@ -332,6 +386,13 @@ def _by_language(fields: Fields, value: object, path: str, longest: int) -> dict
     return {lang: texts[lang] or "" for lang in LANGUAGES if lang in texts}
 
 
+def _own_budget(fields: Fields, value: object, path: str) -> Budget | None:
+    budget = parse_budget(value)
+    if budget is None:
+        fields.complain(path, shown(value), BUDGET_ALLOWED)
+    return budget
+
+
 def _choice(words: type[StrEnum]) -> _Read:
     def read(fields: Fields, value: object, path: str) -> StrEnum | None:
         word = fields.choice(value, path, [str(word) for word in words])
@@ -360,6 +421,7 @@ _READ: dict[str, _Read] = {
     "mode": _choice(Mode),
     "count_by": _choice(CountBy),
     "min_people": lambda fields, value, path: fields.whole(value, path, 1, 1_000_000),
+    "budget": _own_budget,
     "workaround": _texts(150),
     "promise": _texts(150),
 }

@@ -197,7 +197,7 @@ def _written(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Budget):
-        return f"{value.cases} false case per {duration_text(value.per_ms).replace('7d', 'week')}"
+        return value.words
     if isinstance(value, QuietHours):
         times = (divmod(minute, 60) for minute in (value.start_minute, value.end_minute))
         return "-".join(f"{hour:02d}:{minute:02d}" for hour, minute in times)

@@ -13,13 +13,11 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS, Budget, QuietHours
+from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, Budget, QuietHours
 from detector.errors import ConfigError, Problem
 from detector.fields import Fields, did_you_mean, duration_text, join, listed, parse_duration_ms, shown
-from detector.signals import Condition, parse_conditions
+from detector.signals import BUDGET_ALLOWED, Condition, parse_budget, parse_conditions
 
-_PER_MS = {"hour": HOUR_MS, "day": DAY_MS, "week": WEEK_MS}
-_BUDGET = re.compile(r"(\d{1,4}) false cases? (?:per|a) (hour|day|week)")
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -54,10 +52,10 @@ class Duration(BeforeValidator):
 
 
 def _budget(value: object) -> Budget:
-    match = _BUDGET.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) < 1:
-        _refuse('a budget such as "1 false case per week" (per hour, day or week)')
-    return Budget(cases=int(match[1]), per_ms=_PER_MS[match[2]])
+    budget = parse_budget(value)
+    if budget is None:
+        _refuse(BUDGET_ALLOWED)
+    return budget
 
 
 def _quiet_hours(value: object) -> QuietHours:

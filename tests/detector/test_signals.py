@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from detector.config import Budget, Config
 from detector.errors import ConfigError
 from detector.signals import (
     FIELDS,
@@ -330,3 +332,42 @@ def test_any_document_gives_signals_or_a_list_of_problems(entry: dict[str, Any])
         assert signal.title
         assert (signal.measure is Measure.SHARE) == bool(signal.bad)
         assert (signal.measure is Measure.VALUE) == (signal.value is not None)
+
+
+# --- budgets ----------------------------------------------------------------------------------------------------------
+
+
+def with_budgets(**budgets: str | None) -> Config:
+    entry = {"title": {"en": "Logins"}, "measure": "count", "events": {}}
+    named = {name: entry if budget is None else entry | {"budget": budget} for name, budget in budgets.items()}
+    return Config(signals=parse_signals({"signals": named}))
+
+
+def test_a_signal_with_a_budget_of_its_own_leaves_the_tenants_to_the_others() -> None:
+    config = with_budgets(a=None, b="3 false cases per day", c=None)
+    budgets = {s.name: config.budget_of(s) for s in config.signals}
+    assert budgets == {
+        "a": (Budget(), 2),
+        "b": (Budget(cases=3, per_ms=86_400_000), 1),
+        "c": (Budget(), 2),
+    }
+
+
+def test_shadow_and_live_signals_share_a_budget_each() -> None:
+    config = with_budgets(a=None, b=None, c=None)
+    live = msgspec.structs.replace(config.signals[0], mode=Mode.LIVE)
+    config = msgspec.structs.replace(config, signals=(live, *config.signals[1:]))
+    assert [config.budget_of(s)[1] for s in config.signals] == [1, 2, 2]
+
+
+@pytest.mark.parametrize("found", ["3 sigmas", "0 false cases per week", 3, None])
+def test_what_is_no_budget_is_complained_of_with_its_path(found: object) -> None:
+    entry = {"title": {"en": "Logins"}, "measure": "count", "events": {}, "budget": found}
+    with pytest.raises(ConfigError, match=r"signals\.a\.budget: expected a budget such as"):
+        parse_signals({"signals": {"a": entry}})
+
+
+def test_another_budget_is_no_other_way_of_counting() -> None:
+    config = with_budgets(a=None, b="3 false cases per day")
+    a, b = (msgspec.structs.replace(s.counted_as, name="") for s in config.signals)
+    assert a == b

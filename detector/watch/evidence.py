@@ -125,6 +125,9 @@ class Detector(Protocol):
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
+_ARRAYS = ("_cusum", "_observed", "_expected", "_start_ms", "_open", "score", "start_ms")
+
+
 class Evidence:
     """The spans of all segments of one signal.
 
@@ -144,6 +147,7 @@ class Evidence:
         self._observed: Floats = np.zeros((0, width))
         self._expected: Floats = np.zeros((0, width))
         self._start_ms: Ints = np.zeros((0, width), np.int64)
+        self._open: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.score: Floats = np.zeros(0)
         self.start_ms: Ints = np.zeros(0, np.int64)
 
@@ -151,36 +155,41 @@ class Evidence:
         """Make room for new segments."""
         more = segments - len(self.score)
         if more > 0:
-            for name in ("_cusum", "_observed", "_expected", "_start_ms", "score", "start_ms"):
+            for name in _ARRAYS:
                 old = getattr(self, name)
                 setattr(self, name, np.concatenate([old, np.zeros((more, *old.shape[1:]), old.dtype)]))
 
     def add(self, touched: Touched) -> None:
         """Take one window of the touched segments."""
-        rows, window_ms, trials, expected = touched.rows, touched.window_ms, touched.trials, touched.expected
-        observed, precision, slack = touched.observed, touched.precision, touched.slack
-        r = self._effects[None, :]
-        k, mu = observed[:, None], expected[:, None]
+        rows, observed, trials = touched.rows, touched.observed, touched.trials
+        # Where nothing failed and no span is open, nothing changes: of many sparse segments these are most.
+        busy = self._open[rows] | (observed > 0) if self._up else np.ones(len(rows), np.bool_)
+        if not busy.all():
+            rows, observed = rows[busy], observed[busy]
+            trials = None if trials is None else trials[busy]
+        expected, precision, slack = touched.expected[busy], touched.precision[busy], touched.slack[busy]
+        r, k, mu = self._effects[None, :], observed[:, None], expected[:, None]
         if trials is not None:
-            p = np.minimum(expected / trials, 0.999)[:, None]
-            odds = slack[:, None]
-            q = p * odds / (1 - p + p * odds)
+            p = np.minimum(expected / trials, 0.999)
+            odds = p * slack
+            q = (odds / (1 - p + odds))[:, None]
             step = k * np.log(r) - trials[:, None] * np.log1p(q * (r - 1))
         else:
             null = mu * slack[:, None] if self._up else mu / slack[:, None]
             step = k * np.log(r) - null * (r - 1)
         before = self._cusum[rows]
-        cusum = np.minimum(np.maximum(0.0, before + step), CUSUM_CAP)
+        cusum = np.clip(before + step, 0.0, CUSUM_CAP)
         inside = cusum > 0
-        fresh = inside & (before <= 0)
         a = np.where(inside, self._observed[rows] + k, 0.0)
         m = np.where(inside, self._expected[rows] + mu, 0.0)
-        start = np.where(fresh, window_ms, np.where(inside, self._start_ms[rows], 0))
-        worse = inside & ((a > m) if self._up else (a < m))
-        nats = np.where(worse, deviance(a, np.maximum(m, 1e-12), precision[:, None]), 0.0)
+        start = np.where(inside, np.where(before > 0, self._start_ms[rows], touched.window_ms), 0)
+        nats = np.zeros(cusum.shape)
+        row, column = np.nonzero(inside & ((a > m) if self._up else (a < m)))
+        nats[row, column] = deviance(a[row, column], np.maximum(m[row, column], 1e-12), precision[row])
         best = nats.argmax(axis=1)
         at = np.arange(len(rows))
         self._cusum[rows], self._observed[rows], self._expected[rows], self._start_ms[rows] = cusum, a, m, start
+        self._open[rows] = inside.any(axis=1)
         self.score[rows] = nats[at, best]
         self.start_ms[rows] = start[at, best]
 
@@ -189,12 +198,12 @@ class Evidence:
 
     def reset(self, rows: Ints) -> None:
         """End the spans of these segments."""
-        for name in ("_cusum", "_observed", "_expected", "_start_ms", "score", "start_ms"):
+        for name in _ARRAYS:
             getattr(self, name)[rows] = 0
 
     def keep(self, rows: Ints) -> None:
         """Keep only these segments, in this order."""
-        for name in ("_cusum", "_observed", "_expected", "_start_ms", "score", "start_ms"):
+        for name in _ARRAYS:
             setattr(self, name, getattr(self, name)[rows])
 
     def state(self) -> dict[str, Any]:

@@ -62,10 +62,11 @@ class Segments:
     def rows(self, cells: list[Cell]) -> Ints:
         """int64[cells]: each cell's row; unknown cells (and their segments) are added."""
         known = self._cell_row
-        new = [cell for cell in cells if cell not in known]
-        if new:
-            self._add(new)
-        return np.array([known[cell] for cell in cells], np.int64)
+        try:
+            return np.fromiter(map(known.__getitem__, cells), np.int64, len(cells))
+        except KeyError:
+            self._add([cell for cell in cells if cell not in known])
+            return np.fromiter(map(known.__getitem__, cells), np.int64, len(cells))
 
     def _add(self, cells: list[Cell]) -> None:
         codes: list[list[int]] = []

@@ -7,6 +7,7 @@ import hashlib
 
 import msgspec
 
+from detector.calendar import CalendarSpec
 from detector.events import EventSchema
 from detector.signals import Budget as Budget
 from detector.signals import Condition, Signal, schema_of
@@ -76,6 +77,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     contacts: tuple[Condition, ...] = (Condition("kind", any_of=("contact",)),)
     budget: Budget = Budget()
     policy: Policy = Policy()
+    calendar: CalendarSpec = CalendarSpec()
 
     @property
     def schema(self) -> EventSchema:

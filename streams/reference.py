@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from detector import signals
+from detector.calendar import OwnDay
 from detector.config import Budget, QuietHours
 from detector.fields import duration_text
 from detector.signals import Condition
@@ -176,6 +177,7 @@ def _kind_of(kind: Any) -> str:
         Budget: "a budget",
         QuietHours: "times of day",
         tuple[str, ...]: "a list",
+        tuple[OwnDay, ...]: "a list of days",
         tuple[Condition, ...]: "[conditions](signals.md#conditions)",
     }
     if kind in names:
@@ -185,7 +187,7 @@ def _kind_of(kind: Any) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
-    if value is None or value is PydanticUndefined or value == {}:
+    if value is None or value is PydanticUndefined or value in ({}, ()):
         return "none"
     if any(isinstance(part, Duration) for part in field.metadata):
         return f"`{duration_text(value)}`"

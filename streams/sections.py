@@ -6,6 +6,7 @@ once, in the words of `detector.errors.Problem`.
 
 import re
 from dataclasses import replace
+from datetime import date
 from typing import Annotated, Any, Literal, LiteralString, NoReturn, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -13,6 +14,7 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from detector.calendar import COUNTRY, ZONE, Like, OwnDay, known_countries
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, Budget, QuietHours
 from detector.errors import ConfigError, Problem
 from detector.fields import Fields, did_you_mean, duration_text, join, listed, parse_duration_ms, shown
@@ -85,6 +87,60 @@ def _time_zone(value: object) -> str:
     except (KeyError, ValueError, OSError):
         pass
     _refuse("a time zone such as Asia/Jakarta", did_you_mean(value, available_timezones()))
+
+
+def _country(value: object) -> str | None:
+    if value == "none":
+        return None
+    known = known_countries()
+    if isinstance(value, str) and value in known:
+        return value
+    _refuse("a country's code of two letters such as ID, or none", did_you_mean(value, known))
+
+
+MAX_OWN_DAYS = 500
+MAX_SPAN_DAYS = 60
+
+
+def _own_days(value: object) -> tuple[OwnDay, ...]:
+    fields = Fields("")
+    items = fields.items([] if value is None else value, "")
+    if len(items) > MAX_OWN_DAYS:
+        fields.complain("", f"{len(items)} entries", f"at most {MAX_OWN_DAYS}")
+    found = [_own_day(fields, item, path) for path, item in items]
+    if fields.problems:
+        raise PydanticCustomError(_INNER, _INNER, {"problems": fields.problems})
+    return tuple(own for own in found if own is not None)
+
+
+def _own_day(fields: Fields, item: object, path: str) -> OwnDay | None:
+    given = fields.mapping(item, path, ("name", "date", "from", "until", "like"))
+    if not isinstance(item, dict):
+        return None
+    name = fields.text(given.get("name"), join(path, "name"), longest=60)
+    like = fields.choice(given.get("like", Like.OWN.value), join(path, "like"), [str(like) for like in Like])
+    if ("date" in given) == ("from" in given or "until" in given):
+        fields.complain(path, f"the fields {listed(given)}" if given else "nothing", "a date, or from and until")
+        return None
+    keys = ("date", "date") if "date" in given else ("from", "until")
+    first, last = (_date(fields, given.get(key), join(path, key)) for key in keys)
+    if first is None or last is None or name is None or like is None:
+        return None
+    if not 0 <= (last - first).days < MAX_SPAN_DAYS:
+        allowed = f"from {first} on, and at most {MAX_SPAN_DAYS} days in all"
+        fields.complain(join(path, "until"), shown(str(last)), allowed)
+        return None
+    return OwnDay(name=name, first=first, last=last, like=Like(like))
+
+
+def _date(fields: Fields, value: object, path: str) -> date | None:
+    try:
+        if isinstance(value, str) and len(value) == len("2026-11-11"):
+            return date.fromisoformat(value)
+    except ValueError:
+        pass
+    fields.complain(path, shown(value), "a date such as 2026-11-11")
+    return None
 
 
 def _name(value: object) -> str:
@@ -193,6 +249,20 @@ class NoticesSection(_Section):
     )
 
 
+class CalendarSection(_Section):
+    """Which days are unlike others of their weekday: see docs/calendar.md."""
+
+    country: Annotated[str | None, BeforeValidator(_country)] = Field(
+        default=COUNTRY, description="Whose holidays (and what follows from them) hold: ID, SG, …, or none."
+    )
+    time_zone: Annotated[str, BeforeValidator(_time_zone)] = Field(
+        default=ZONE, description="Where days and hours of the week begin."
+    )
+    days: Annotated[tuple[OwnDay, ...], BeforeValidator(_own_days)] = Field(
+        default=(), description="Your own days: `{name, date}` or `{name, from, until}`, with `like: sunday` or `own`."
+    )
+
+
 _REFERENCE = "{env: NAME} or {file: PATH}"
 
 
@@ -240,6 +310,7 @@ class Document(_Section):
         description="Which events are contacts: a chat, a call, a ticket.",
     )
     notices: NoticesSection = NoticesSection()
+    calendar: CalendarSection = CalendarSection()
     customers: str = Field(
         default="customers.csv", description="The customer directory, relative to the configuration."
     )
@@ -285,7 +356,7 @@ def _problems(where: str, details: ErrorDetails) -> list[Problem]:
             path = f"{path}[{part}]" if isinstance(part, int) else join(path, part)
     if kind == _INNER:
         inner: list[Problem] = context["problems"]
-        return [replace(p, path=f"{where}: {join(path, p.path.removeprefix(': '))}") for p in inner]
+        return [replace(p, path=f"{where}: {_inside(path, p.path.removeprefix(': '))}") for p in inner]
     found, allowed, do = shown(details["input"]), _ALLOWED.get(kind, details["msg"]), context.get("do", "")
     if kind == "extra_forbidden":
         known = list(_section(loc[:-1]).model_fields)
@@ -299,6 +370,10 @@ def _problems(where: str, details: ErrorDetails) -> list[Problem]:
     elif kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "")
     return [Problem(f"{where}: {path}" if path else where, found, allowed, do)]
+
+
+def _inside(path: str, inner: str) -> str:
+    return path + inner if inner.startswith("[") or not inner else join(path, inner)
 
 
 def _section(loc: tuple[int | str, ...]) -> type[BaseModel]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from detector.calendar import CalendarSpec
 from detector.config import Config, Input, Policy
 from detector.errors import ConfigError, Problem
 from detector.fields import did_you_mean, listed, shown
@@ -150,12 +151,13 @@ def _secret(reference: SecretReference | None, where: str, directory: Path) -> S
 
 def config_of(document: Document, signals: tuple[Signal, ...]) -> Config:
     """Return what the engines get."""
-    given, limits, notices = document.input, document.limits, document.notices
+    given, limits, notices, calendar = document.input, document.limits, document.notices, document.calendar
     return Config(
         tenant=document.tenant,
         signals=signals,
         contacts=document.contacts,
         budget=document.budget,
+        calendar=CalendarSpec(country=calendar.country, time_zone=calendar.time_zone, days=calendar.days),
         input=Input(
             window_ms=given.window,
             lateness_ms=given.lateness,

@@ -1,20 +1,24 @@
 """`tocsin check`: validates a configuration directory, lists every error with its path, warns of what works badly."""
 
+from datetime import date
 from pathlib import Path
 
 import click
 
 from detector.advice import warnings
+from detector.calendar import Calendar, Day
 from detector.decode.customers import CustomerKeys
 from detector.errors import ConfigError, Problem, UsageError
 from detector.fields import listed, shown
 from detector.signals import Mode
 from streams.cli import common
+from streams.clock import SystemClock
 from streams.intake.formats import decoder_for
 from streams.outbox.channel import available
 from streams.settings import CUSTOMERS, TOCSIN, Settings, load
 from streams.store.customers_csv import read_customers
 
+COMING_DAYS = 30
 _SHOWN_ROWS = 20
 """Bad rows of the customer directory that are listed one by one."""
 
@@ -61,6 +65,7 @@ def command(directory: Path, as_json: bool) -> int:
                 click.echo(f"{label}: {common.plain(problem)}")
         if settings is not None and not errors:
             click.echo(_summary(settings, customers))
+            click.echo(_days(settings, SystemClock().now_ms()))
     return common.WRONG_USAGE if errors else common.DONE
 
 
@@ -118,3 +123,18 @@ def _summary(settings: Settings, customers: int) -> str:
         cannot = _channels(settings) or not policy.channels
         notices = "notices cannot be sent as it stands" if cannot else f"notices are sent by {listed(policy.channels)}"
     return f"The configuration holds: {counts}, {notices}. Hash {config.hash[:12]}."
+
+
+def _days(settings: Settings, now_ms: int) -> str:
+    """Return the coming days that are unlike others; days of one kind in a row are one."""
+    spells: list[tuple[date, date, Day]] = []
+    for day, found in Calendar(settings.config.calendar).coming(now_ms, COMING_DAYS):
+        if spells and spells[-1][2] == found and (day - spells[-1][1]).days == 1:
+            spells[-1] = (spells[-1][0], day, found)
+        else:
+            spells.append((day, day, found))
+    said = [
+        f"{first} {found.names[0]}" if first == last else f"{first} to {last} {found.names[0]}"
+        for first, last, found in spells
+    ]
+    return f"Special days within {COMING_DAYS} days: {', '.join(said) or 'none'}."

@@ -35,7 +35,12 @@ from detector.events import Batch, Invalid
 from detector.pack import pack, unpack
 from detector.signals import Signal
 from detector.watch.anomaly import Anomaly
+from detector.watch.budget import Operating
+from detector.watch.control import Fact, Withdrawn
 from detector.watch.watch import Watch
+
+Told = Command | Delivered | Fact | Withdrawn
+"""What people and channels say between two windows."""
 
 SNAPSHOT_FORMAT = 1
 GAP_MS = 7 * DAY_MS
@@ -129,6 +134,11 @@ class Pipeline:
         """The Desk's logical time: the latest barrier."""
         return self._at_ms
 
+    @property
+    def operating(self) -> tuple[Operating, ...]:
+        """Where each signal stands, by name: its budget and the thresholds that follow."""
+        return tuple(watch.operating for watch in self._watches.values())
+
     # --- in -------------------------------------------------------------------------------------------------------
 
     def feed(self, batch: Batch) -> Effects:
@@ -167,13 +177,15 @@ class Pipeline:
         self._advance(out)
         return out
 
-    def command(self, payload: Command | Delivered, now_ms: int | None = None) -> Effects:
-        """Apply a person's command or a delivery's outcome between two windows.
+    def command(self, payload: Told, now_ms: int | None = None) -> Effects:
+        """Apply a person's command, a fact or a delivery's outcome between two windows.
+
+        Verdicts and facts count from the next window that Watch takes.
 
         Raises
         ------
         UsageError
-            The case is unknown, or its state does not allow it; nothing has changed.
+            The case is unknown, or its state does not allow it; the fact makes no sense; nothing has changed.
         """
         out = Effects()
         self._tell_desk(payload, max(self._at_ms, now_ms or 0), out, always=True)
@@ -259,6 +271,9 @@ class Pipeline:
         record = LogRecord(tenant=self.config.tenant, seq=self._seq, at_ms=at_ms, payload=payload)
         effects = self._desk.step(record, self._recent, self._directory)
         self._at_ms = at_ms
+        for control in effects.controls:
+            for watch in self._watches.values():
+                watch.control(control)
         if always or any(vars(effects).values()):
             self._seq += 1
             out.log.append(record)
@@ -323,6 +338,9 @@ class Pipeline:
             if name in unchanged:
                 watch.restore(state["watches"][name])
         self._desk.restore(state["desk"])
+        for name in sorted(self._watches.keys() - unchanged):
+            for fact in self._desk.facts:
+                self._watches[name].control(fact)
         for packed in state["waiting"]:
             record = unpack(packed, WindowRecord)
             self._waiting.setdefault(record.window_ms, []).append(record)

@@ -2,9 +2,9 @@
 
 What it decides follows from the records in their order and from the windows' records that `History` holds up to the
 barrier's window; it reads no clock. A step is one record: a barrier (every signal's Watch has committed the window),
-a person's command, a delivery's outcome, or a configuration. Promises: the same log gives the same effects, whatever
-the restarts; an illegal command raises `UsageError` and changes nothing; nothing depends on the keyed hashes of
-customers.
+a person's command, a fact that people know, a delivery's outcome, or a configuration. Promises: the same log gives the
+same effects, whatever the restarts; an illegal command raises `UsageError` and changes nothing; nothing depends on the
+keyed hashes of customers.
 
 In memory are the unfinished cases with their ledgers, and the finished ones for a day: until then they may open
 again, and customers who were told hear that it works once it does. Should reading the history fail, the state is
@@ -20,6 +20,7 @@ from detector.config import HOUR_MS, WEEK_MS, Config
 from detector.counter.record import WindowRecord
 from detector.desk.casefile import CaseFile
 from detector.desk.cases import PATIENCE_MS, UNFINISHED, Trigger, advance, open_case, recovery_shown, relapse_of
+from detector.desk.facts import KEPT_MS, check_fact, fact_in_words, facts_beside
 from detector.desk.ledger import Ledger
 from detector.desk.notices import Outgoing, begin_episode, delivered, look_again_ms, notify
 from detector.desk.problems import Bond, Strand, bond, same_problem, strand_of
@@ -44,6 +45,7 @@ from detector.errors import UsageError
 from detector.pack import pack, unpack
 from detector.signals import Mode, Signal
 from detector.watch.anomaly import Anomaly, Phase
+from detector.watch.control import Fact, FactKind, Judged, Withdrawn
 
 LOST_MS = HOUR_MS
 """Watch speaks of an anomaly every window: after this long (and ten windows) without a word it has let go of it."""
@@ -66,6 +68,7 @@ STORY = (
     "dismissed",
     "merged",
     "signal-lost",
+    *(kind.value for kind in FactKind),
 )
 """What a line of a case's timeline may be."""
 
@@ -77,6 +80,8 @@ class _State(msgspec.Struct):
     outgoing: Outgoing = msgspec.field(default_factory=Outgoing)
     closed: dict[str, int] = msgspec.field(default_factory=dict)
     """Anomalies whose case has left memory, and when: its id is taken."""
+    facts: dict[str, Fact] = msgspec.field(default_factory=dict)
+    """What may stand beside a case in memory, or one to come."""
     frontier_ms: int = 0
     """End of the last barrier's window."""
     format: int = FORMAT
@@ -123,6 +128,11 @@ class Desk:
         """Continue from a snapshot."""
         self._state = unpack(data, _State)
 
+    @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What people know and may still matter, in the order of time."""
+        return tuple(sorted(self._state.facts.values(), key=lambda fact: (fact.from_ms, fact.id)))
+
     def step(self, record: LogRecord, history: History, directory: Directory) -> DeskEffects:
         """Take one record of the log.
 
@@ -151,6 +161,10 @@ class Desk:
                 self._command(step, command)
             case Delivered() as outcome:
                 self._delivered(step, outcome)
+            case Fact() as fact:
+                self._fact(step, fact)
+            case Withdrawn() as withdrawn:
+                self._withdrawn(step, withdrawn)
             case Configured():
                 for file in list(self._state.files.values()):
                     if self._let_go(step, file, None):
@@ -180,6 +194,9 @@ class Desk:
             state.closed.update({a: step.now_ms for a, k in state.home.items() if k in gone})
             state.closed = {a: at for a, at in state.closed.items() if at > step.now_ms - CLOSED_MS}
             state.home = {a: k for a, k in state.home.items() if k not in gone}
+        if state.facts:
+            oldest_ms = min([to_ms, *(s.onset_ms for file in state.files.values() for s in file.strands)])
+            state.facts = {k: f for k, f in state.facts.items() if f.until_ms > oldest_ms - KEPT_MS}
 
     def _let_go(self, step: _Step, file: CaseFile, window_ms: int | None) -> bool:
         """End the strands that Watch no longer follows: a removed or changed signal, or an hour without a word."""
@@ -358,7 +375,8 @@ class Desk:
         before = file.case
         file.refresh(self._signals.get)
         told, held = self._notify(step, file)
-        case = file.refresh(self._signals.get)
+        file.refresh(self._signals.get)
+        case = self._annotate(step, file)
         if file.given is not None and case.severity is not before.severity:
             step.tell(file, "severity-changed", f"{before.severity.value} → {case.severity.value}")
         if case.contacts and not before.contacts:
@@ -371,6 +389,20 @@ class Desk:
             file.given = case
         file.looked_ms = step.now_ms
         file.look_ms = look_again_ms(file)
+
+    def _annotate(self, step: _Step, file: CaseFile) -> Case:
+        """Put beside the case what people know that may explain it; what is new of it is told."""
+        if not (self._state.facts or file.case.facts):
+            return file.case
+        found = facts_beside(self._state.facts.values(), file.strands, self._state.frontier_ms)
+        known = {fact.id for fact in file.case.facts}
+        for fact in found:
+            if fact.id not in known:
+                onset_ms = min(s.onset_ms for s in file.strands)
+                step.tell(file, fact.kind.value, fact_in_words(fact, onset_ms), fact.by)
+        if found != file.case.facts:
+            file.case = msgspec.structs.replace(file.case, facts=found)
+        return file.case
 
     def _notify(self, step: _Step, file: CaseFile, held_for: CaseState | None = None) -> tuple[int, int]:
         policy, outgoing = self._config.policy, self._state.outgoing
@@ -401,6 +433,10 @@ class Desk:
         file.case = after
         if file.finished:
             self._close(step, file)
+        if verdict is not None and command.verb is not Verb.ACKNOWLEDGE:
+            # What was expected did happen: it is no false case, and no measure of what chance can do either.
+            real = verdict is not Verdict.NOT_A_PROBLEM
+            step.out.controls += [Judged(strand.id, real) for strand in file.strands]
         step.tell(
             file, after.state.value if file.finished else "acknowledged", verdict.value if verdict else "", command.by
         )
@@ -470,3 +506,34 @@ class Desk:
         origin = self._state.files[waiting.case]
         for file in (origin,) if origin is target else (origin, target):
             self._finish(step, file)
+
+    def _fact(self, step: _Step, fact: Fact) -> None:
+        check_fact(fact, self._config)
+        if self._state.facts.get(fact.id) == fact:
+            message = f"fact {fact.id}: this has been told already; `tocsin fact list` shows it"
+            raise UsageError(message)
+        self._state.facts[fact.id] = fact
+        step.out.controls.append(fact)
+        self._annotate_all(step)
+
+    def _withdrawn(self, step: _Step, withdrawn: Withdrawn) -> None:
+        """End a fact now; one that has not begun, or a deployment, was never one."""
+        fact, now_ms = self._state.facts.get(withdrawn.fact), self._state.frontier_ms
+        if fact is None or (fact.mutes and fact.until_ms <= now_ms):
+            why = "no such fact" if fact is None else "it has ended"
+            message = f"fact {withdrawn.fact}: {why}; `tocsin fact list` shows what is known"
+            raise UsageError(message)
+        del self._state.facts[fact.id]
+        if fact.mutes and fact.from_ms < now_ms:
+            self._state.facts[fact.id] = msgspec.structs.replace(fact, until_ms=now_ms)
+        step.out.controls.append(withdrawn)
+        for file in self._state.files.values():
+            if file.unfinished and fact in file.case.facts:
+                step.tell(file, fact.kind.value, f"ended: {fact.text}" if fact.text else "ended", withdrawn.by)
+        self._annotate_all(step)
+
+    def _annotate_all(self, step: _Step) -> None:
+        for file in self._state.files.values():
+            if file.case.state is not CaseState.MERGED and self._annotate(step, file) != file.given:
+                step.out.cases.append(file.case)
+                file.given = file.case

@@ -16,6 +16,7 @@ from detector.counter.record import FORMAT, WindowRecord
 from detector.events import Ints
 from detector.signals import Mode, Severity
 from detector.watch.anomaly import Anomaly, Cause, Point
+from detector.watch.control import Control, Fact, Withdrawn
 
 # --- in -------------------------------------------------------------------------------------------------------------
 
@@ -71,7 +72,8 @@ class Configured(msgspec.Struct, frozen=True, tag="config"):
     hash: str
 
 
-Payload = WindowClosed | Command | Delivered | Configured
+Payload = WindowClosed | Command | Delivered | Configured | Fact | Withdrawn
+"""A fact and its withdrawal are control records: the Desk passes them on to the Watches."""
 
 
 class LogRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +174,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     episode: int = 1
     """Grows when a resolved case opens again: the next episode's notices are new ones."""
     merged_into: str | None = None
+    facts: tuple[Fact, ...] = ()
+    """What people knew that may explain it, in the order of time (`detector.desk.facts`)."""
     format: int = FORMAT
 
 
@@ -307,11 +311,13 @@ class DeskEffects:
     evidence: list[EvidencePoint] = field(default_factory=list)
     rewritten: list[tuple[str, str]] = field(default_factory=list)
     """(case, signal) whose evidence points are deleted before `evidence` is written."""
+    controls: list[Control] = field(default_factory=list)
+    """For the Watches: not stored, they follow from the log."""
 
     def extend(self, other: "DeskEffects") -> None:
         """Append another step's effects: what it rewrites, of the steps before, is gone."""
         rewritten = set(other.rewritten)
         if rewritten:
             self.evidence = [entry for entry in self.evidence if (entry.case, entry.signal) not in rewritten]
-        for name in ("cases", "ledger", "notices", "timeline", "evidence", "rewritten"):
+        for name in ("cases", "ledger", "notices", "timeline", "evidence", "rewritten", "controls"):
             getattr(self, name).extend(getattr(other, name))

@@ -60,6 +60,7 @@ class Withdrawn(msgspec.Struct, frozen=True, tag="withdrawn"):
     """A fact that no longer holds: from now on as if it had ended."""
 
     fact: str
+    by: str = ""
 
 
 Control = Judged | Fact | Withdrawn

@@ -19,7 +19,10 @@ ALL_OTHERS = "__other__"
 
 
 class Measure(StrEnum):
-    """What a signal counts.  `value` is a share as well: of the events whose value is beyond its limit."""
+    """What a signal counts.  `value` is a share as well: of the events whose value is beyond its limit.
+
+    Without a limit it is watched by where its values lie among the signal's own past (`Signal.ranked`).
+    """
 
     SHARE = "share"
     COUNT = "count"
@@ -27,7 +30,7 @@ class Measure(StrEnum):
 
 
 class Direction(StrEnum):
-    """Which direction of a count is bad: a burst or silence."""
+    """Which direction is bad: of a count a burst or silence, of a value without a limit high or low ones."""
 
     UP = "up"
     DOWN = "down"
@@ -120,7 +123,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """Which of them are bad (share); empty for count and value."""
     measure: Measure
     value: str | None = None
-    """The measured field of a value signal."""
+    """The measured field of a value signal; without one of these two limits, `direction` says which side is bad."""
     bad_above: float | None = None
     bad_below: float | None = None
     dimensions: tuple[str, ...]
@@ -156,8 +159,15 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     @property
+    def ranked(self) -> bool:
+        """A value signal without a limit: its values are compared with the past's, none is bad by itself."""
+        return self.measure is Measure.VALUE and self.bad_above is None and self.bad_below is None
+
+    @property
     def names_people(self) -> bool:
         """Whether the signal has bad events, so that a case can say who was hit."""
+        if self.ranked:
+            return False
         nobody = self.direction is Direction.DOWN or self.count_by is CountBy.ATTEMPTS
         return not (self.measure is Measure.COUNT and nobody)
 
@@ -224,14 +234,26 @@ FIELDS = (
         "measure",
         "share, count or value",
         "required",
-        "What is counted: the share of bad events, the events themselves, or the events whose value is beyond a limit.",
+        "What is counted: the share of bad events, the events themselves, or how the events' values lie.",
     ),
     FieldDoc("value", "a field", "required for value", "The measured field. Only for `measure: value`."),
-    FieldDoc("bad_above", "a number", "none", "Values above it are bad. A value signal has this or `bad_below`."),
+    FieldDoc(
+        "bad_above",
+        "a number",
+        "none",
+        "Values above it are bad. A value signal has this or `bad_below`, so that a case can name who was hit, or "
+        "neither and a `direction`.",
+    ),
     FieldDoc("bad_below", "a number", "none", "Values below it are bad."),
     FieldDoc("dimensions", "a list of fields", "none", f"Where causes are searched: at most {MAX_DIMENSIONS} fields."),
     FieldDoc("window", "a duration", "the base window", "The slices it is counted in: a multiple of the base window."),
-    FieldDoc("direction", "up or down", "up", "Which direction is bad: a burst or silence. Only for `measure: count`."),
+    FieldDoc(
+        "direction",
+        "up or down",
+        "up",
+        "Which direction is bad: of a count a burst or silence, of a value without a limit higher or lower ones than "
+        "usual (required there). Not for `measure: share`.",
+    ),
     FieldDoc("severity", "critical, high, medium or low", "medium", "Where its cases start; impact may raise it."),
     FieldDoc("mode", "shadow or live", "shadow", "A shadow signal opens cases that no customer is told of."),
     FieldDoc(
@@ -432,7 +454,7 @@ _ONLY_FOR = {
     "value": (Measure.VALUE,),
     "bad_above": (Measure.VALUE,),
     "bad_below": (Measure.VALUE,),
-    "direction": (Measure.COUNT,),
+    "direction": (Measure.COUNT, Measure.VALUE),
 }
 
 
@@ -474,7 +496,8 @@ def _fits_measure(fields: Fields, path: str, given: Mapping[str, object], measur
     for key, measures in _ONLY_FOR.items():
         if key in given and measure not in measures:
             do = "its events are the bad ones: say which by `events`" if key == "bad" else "leave it out"
-            fields.complain(join(path, key), f"it with measure: {measure}", f"it only with measure: {measures[0]}", do)
+            allowed = f"it only with measure: {' or '.join(measures)}"
+            fields.complain(join(path, key), f"it with measure: {measure}", allowed, do)
     if measure is Measure.SHARE and given.get("bad") == {}:
         fields.complain(join(path, "bad"), "an empty mapping", _CONDITIONS, "with none, every event would be bad")
     if measure is Measure.SHARE and "bad" not in given:
@@ -483,5 +506,11 @@ def _fits_measure(fields: Fields, path: str, given: Mapping[str, object], measur
         if "value" not in given:
             fields.complain(join(path, "value"), "nothing", "the field that is measured")
         limits = [key for key in ("bad_above", "bad_below") if key in given]
-        if len(limits) != 1:
-            fields.complain(path, " and ".join(limits) or "neither", "exactly one of bad_above and bad_below")
+        if len(limits) == 2:
+            fields.complain(path, " and ".join(limits), "at most one of bad_above and bad_below")
+        elif limits and "direction" in given:
+            do = "leave it out: the limit says which side is bad"
+            fields.complain(join(path, "direction"), f"it with {limits[0]}", "it only without a limit", do)
+        elif not limits and "direction" not in given:
+            do = "with a limit, cases can name who was hit; with a direction, values are compared with the past's"
+            fields.complain(path, "none of them", "one of bad_above, bad_below and direction", do)

@@ -16,7 +16,7 @@ from detector.config import HOUR_MS, Config
 from detector.counter.cells import Routes, day_of
 from detector.counter.gate import NEVER, Gate
 from detector.counter.people import Flags, People
-from detector.counter.record import VALUE_ERROR, ZERO_BUCKET, Histograms, SignalWindow, WindowRecord
+from detector.counter.record import MIRRORED, VALUE_ERROR, ZERO_BUCKET, Histograms, SignalWindow, WindowRecord
 from detector.events import Batch, Floats, Ints, canonical
 from detector.signals import CountBy, Direction, Measure, Signal
 
@@ -24,7 +24,7 @@ _LOG_GAMMA = float(np.log((1 + VALUE_ERROR) / (1 - VALUE_ERROR)))
 
 
 def buckets(values: Floats) -> Ints:
-    """int64[values]: the log bucket of each value (DDSketch's mapping).
+    """int64[values]: the log bucket of each value (DDSketch's mapping, mirrored below zero).
 
     References
     ----------
@@ -36,15 +36,19 @@ def buckets(values: Floats) -> Ints:
     np.float64(250.0)
     """
     out = np.full(len(values), ZERO_BUCKET, np.int64)
-    positive = values > 0
+    positive, negative = values > 0, values < 0
     out[positive] = np.ceil(np.log(values[positive]) / _LOG_GAMMA).astype(np.int64)
+    out[negative] = MIRRORED - np.ceil(np.log(-values[negative]) / _LOG_GAMMA).astype(np.int64)
     return out
 
 
 def bucket_value(bucket: Ints) -> Floats:
     """float64: the value that a bucket stands for, within `VALUE_ERROR` of every value in it."""
-    gamma = np.exp(_LOG_GAMMA)
-    return np.where(bucket == ZERO_BUCKET, 0.0, 2 * gamma ** np.maximum(bucket, -2000) / (gamma + 1))
+    negative = (bucket < MIRRORED // 2) & (bucket != ZERO_BUCKET)
+    size = np.where(negative, MIRRORED - bucket, bucket)
+    middle = 2 / (np.exp(_LOG_GAMMA) + 1)  # np.exp of a sum: within range at both ends
+    value = np.exp(np.clip(size, -18_000, 17_700) * _LOG_GAMMA) * middle
+    return np.where(bucket == ZERO_BUCKET, 0.0, np.where(negative, -value, value))
 
 
 @dataclass
@@ -295,11 +299,21 @@ class Counter:
         measured: Floats | None = None
         if signal.value is not None:
             measured = batch.numbers[signal.value][start + rows]
-            bad = measured > signal.bad_above if signal.bad_above is not None else measured < (signal.bad_below or 0.0)
+            if signal.bad_above is not None:
+                bad = measured > signal.bad_above
+            elif signal.bad_below is not None:
+                bad = measured < signal.bad_below
+            else:
+                bad = np.zeros(len(rows), np.bool_)
         if signal.measure is Measure.COUNT and signal.direction is Direction.DOWN:
             bad = np.zeros(len(rows), np.bool_)
         if signal.count_by is CountBy.ATTEMPTS and signal.measure is Measure.COUNT:
             evidence, back, resting = bad, np.zeros(len(rows), np.bool_), bad
+        elif signal.ranked:
+            # Which values are high or low is for Watch to say: one of each customer is as good as any other.
+            everyone = signal.count_by is CountBy.ATTEMPTS
+            resting = np.zeros(len(rows), np.bool_) if everyone else ~self._people[s].first(customer, time_ms)
+            evidence = back = bad
         else:
             evidence, back, resting = self._people[s].judge(customer, time_ms, bad)
             if signal.count_by is CountBy.ATTEMPTS:
@@ -322,7 +336,8 @@ class Counter:
                 chosen = here & back
                 opened.back.append((customer[chosen], cell[chosen], time_ms[chosen]))
             if measured is not None:
-                opened.values.append((cell[here], buckets(measured[here])))
+                measuring = here & ~resting if signal.ranked else here
+                opened.values.append((cell[measuring], buckets(measured[measuring])))
 
     def _open(self, window: int, s: int) -> _Open:
         """The signal's counts of an open window, with room for every cell."""

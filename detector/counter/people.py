@@ -75,6 +75,21 @@ class People:
                     back[i] = True
         return evidence, back, resting
 
+    def first(self, customer: Ints, time_ms: Ints) -> Flags:
+        """bool[events], in arrival order: those of customers of whom none was counted in the 30 minutes around.
+
+        For values that are neither bad nor good. Customer 0 is nobody: each of theirs counts.
+        """
+        out: Flags = customer == 0
+        counted, rest = self.counted, self._people_ms
+        for i, (who, when) in enumerate(zip(customer.tolist(), time_ms.tolist(), strict=True)):
+            if who:
+                last = counted.get(who)
+                if last is None or abs(when - last) >= rest:
+                    counted[who] = when if last is None else max(when, last)
+                    out[i] = True
+        return out
+
     def sweep(self, now_ms: int) -> None:
         """Forget what can matter no more at `now_ms`, the start of the oldest open window."""
         self.counted = {who: when for who, when in self.counted.items() if when > now_ms - self._people_ms}

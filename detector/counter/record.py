@@ -17,7 +17,8 @@ class Histograms(msgspec.Struct, frozen=True):
     """Sparse log-bucket histograms of a value signal: row j says that `cell[j]` has `count[j]` values in `bucket[j]`.
 
     DDSketch's mapping with relative error `VALUE_ERROR`: bucket b holds (g^(b-1), g^b], g = (1 + error) / (1 -
-    error); values <= 0 lie in bucket `ZERO_BUCKET`.
+    error); 0 lies in `ZERO_BUCKET`, and -v in `MIRRORED` - b where v lies in b. Records of the first version hold
+    negative values in `ZERO_BUCKET` as well.
     """
 
     cell: Ints
@@ -27,6 +28,8 @@ class Histograms(msgspec.Struct, frozen=True):
 
 VALUE_ERROR = 0.02
 ZERO_BUCKET = -(2**31)
+MIRRORED = -(2**20)
+"""The buckets of negative values lie around it; those of positive doubles reach from -18,612 to 17,744."""
 
 
 class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,7 +44,7 @@ class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
         attempts: all bad events.
     total : int64[cells]
         n: k plus the successes of customers who were not counted in the 30 minutes before. For a count signal all its
-        events.
+        events. For a value signal without a limit (k = 0) one value of each customer in 30 minutes.
     attempts : int64[cells]
         Every bad event.
     bad_customer, bad_cell, bad_time_ms : int64[bad events]
@@ -49,6 +52,7 @@ class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
     back_customer, back_cell, back_time_ms : int64[recoveries]
         The first success of each customer who had failed.
     values : Histograms or None
+        Of a value signal: all values of the window; without a limit, the `total` ones that are counted.
     """
 
     cells: list[tuple[str, ...]]

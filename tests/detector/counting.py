@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 
 from detector.config import Config, Input
@@ -55,6 +56,7 @@ VALUE = Signal(
     window_ms=MINUTE,
     mode=Mode.LIVE,
 )
+RANKED = msgspec.structs.replace(VALUE, name="slower", bad_above=None)
 SILENCE = Signal(
     name="silence",
     title={"en": "Silence"},

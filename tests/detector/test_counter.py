@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from detector.config import DAY_MS, HOUR_MS
 from detector.counter.counter import Counter, bucket_value, buckets
 from detector.counter.record import SignalWindow, merge_signal
-from detector.signals import ALL_OTHERS, Condition, Signal
+from detector.signals import ALL_OTHERS, Condition, CountBy, Signal
 from tests.detector.counting import (
     MINUTE,
+    RANKED,
     SHARE,
     SILENCE,
     T0,
@@ -27,7 +28,7 @@ from tests.detector.counting import (
     plain_counts,
 )
 
-WORLD = config(SHARE, VALUE, SILENCE)
+WORLD = config(SHARE, VALUE, RANKED, SILENCE)
 
 
 @st.composite
@@ -216,10 +217,33 @@ def test_a_value_beyond_its_limit_is_bad_and_an_absent_one_is_not_counted() -> N
     assert counted.dropped == {"unwatched": 1}
 
 
-@given(st.lists(st.floats(1e-6, 1e9), min_size=1))
+def test_without_a_limit_one_value_of_a_customer_counts_in_half_an_hour_and_nobody_is_named() -> None:
+    events = [Ev(T0 + i, customer="C-1", kind="api", value=1500.0 + i) for i in range(9)]
+    events += [Ev(T0 + 9, customer=None, kind="api", value=30.0), Ev(T0 + 10, customer=None, kind="api", value=30.0)]
+    events += [Ev(T0 + 29 * MINUTE, kind="api", value=9.0), Ev(T0 + 31 * MINUTE, kind="api", value=10.0)]
+    windows = [r.signals["slower"] for r in count(events, WORLD).closed]
+    values = [w.values for w in windows]
+    assert [w.total.sum() for w in windows] == [3, 0, 1]
+    assert [None if v is None else v.count.tolist() for v in values] == [[2, 1], [], [1]]
+    assert all(len(w.bad_customer) == len(w.back_customer) == w.attempts.sum() == 0 for w in windows)
+
+
+def test_by_attempts_every_value_counts() -> None:
+    events = [Ev(T0 + i, kind="api", value=1500.0) for i in range(9)]
+    every = msgspec.structs.replace(RANKED, count_by=CountBy.ATTEMPTS)
+    assert count(events, config(every)).closed[0].signals["slower"].total.tolist() == [9]
+
+
+@given(st.lists(st.floats(1e-6, 1e9) | st.floats(-1e9, -1e-6), min_size=1))
 def test_a_bucket_stands_for_its_values_within_the_stated_error(values: list[float]) -> None:
     exact = np.array(values)
     assert (np.abs(bucket_value(buckets(exact)) / exact - 1) <= 0.0201).all()
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=2))
+def test_buckets_are_in_the_order_of_their_values(values: list[float]) -> None:
+    exact = np.sort(np.array(values))
+    assert (np.diff(bucket_value(buckets(exact))) >= 0).all()
 
 
 @given(streams())

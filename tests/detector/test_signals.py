@@ -88,6 +88,13 @@ def test_what_is_not_said_has_its_default() -> None:
 def test_a_value_signal_has_its_limit() -> None:
     signal = parse(VALUE)
     assert (signal.value, signal.bad_above, signal.bad_below) == ("latency_ms", 2000.0, None)
+    assert not signal.ranked and signal.names_people
+
+
+def test_a_value_signal_without_a_limit_says_which_side_is_bad_and_names_nobody() -> None:
+    signal = parse({k: v for k, v in VALUE.items() if k != "bad_above"} | {"direction": "down"})
+    assert signal.ranked and signal.direction is Direction.DOWN
+    assert not signal.names_people
 
 
 @pytest.mark.parametrize(
@@ -138,7 +145,7 @@ def test_no_conditions_are_all_events() -> None:
         ),
         pytest.param(
             {"direction": "up"},
-            "x.direction: expected it only with measure: count, found it with measure: share (leave it out)",
+            "x.direction: expected it only with measure: count or value, found it with measure: share (leave it out)",
             id="direction",
         ),
         pytest.param(
@@ -247,13 +254,18 @@ def test_each_mistake_says_where_what_and_what_is_allowed(change: dict[str, Any]
         ),
         pytest.param(
             {k: v for k, v in VALUE.items() if k != "bad_above"},
-            "x: expected exactly one of bad_above and bad_below, found neither",
-            id="value without limit",
+            "x: expected one of bad_above, bad_below and direction, found none of them (with a limit, cases can name who was hit; with a direction, values are compared with the past's)",
+            id="value without limit or direction",
         ),
         pytest.param(
             {**VALUE, "bad_below": 1},
-            "x: expected exactly one of bad_above and bad_below, found bad_above and bad_below",
+            "x: expected at most one of bad_above and bad_below, found bad_above and bad_below",
             id="two limits",
+        ),
+        pytest.param(
+            {**VALUE, "direction": "up"},
+            "x.direction: expected it only without a limit, found it with bad_above (leave it out: the limit says which side is bad)",
+            id="limit and direction",
         ),
         pytest.param({**VALUE, "bad_above": "2s"}, 'x.bad_above: expected a number, found "2s"', id="limit as text"),
         pytest.param([], "x: expected a mapping, found an empty list", id="entry is a list"),

@@ -1,115 +1,23 @@
 """The three engines chained: what comes out is a function of the log alone."""
 
 import json
-from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
-from itertools import pairwise
 
 import msgspec
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.config import DAY_MS, MINUTE_MS, Config
-from detector.counter.record import WindowRecord
+from detector.config import DAY_MS, MINUTE_MS
 from detector.decode import JSON, CustomerKeys, Decoder
 from detector.decode.times import iso_ms
 from detector.desk.desk import Desk
-from detector.desk.records import CaseState, Command, Configured, DeskEffects, Reach, Verb
+from detector.desk.records import CaseState, Command, Configured, DeskEffects, Verb
 from detector.errors import UsageError
-from detector.events import Ints
 from detector.pack import pack, unpack
-from detector.pipeline import Effects, Pipeline
+from detector.pipeline import Pipeline
 from detector.signals import Mode, Signal
 from tests.detector.counting import SHARE, SILENCE, T0
-
-CONFIG = Config(signals=(SHARE, SILENCE))
-KEY = b"pipeline"
-
-
-class Nothing:
-    """A store that is empty, and a directory that knows nobody."""
-
-    def windows(self, from_ms: int, to_ms: int) -> Iterable[WindowRecord]:
-        return ()
-
-    def reach(self, customers: Ints) -> dict[int, Reach]:
-        return {}
-
-
-def stamp(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def traffic(minutes: int, seed: int = 1, start: int = 120, end: int = 160) -> list[bytes]:
-    """Payments of 80 customers a minute; from `start` to `end` those of bank BNI fail."""
-    rng = np.random.default_rng(seed)
-    out = []
-    for minute in range(minutes):
-        for i in range(30):
-            bank = ("BNI", "BCA", "BRI")[int(rng.integers(3))]
-            bad = rng.random() < (0.7 if bank == "BNI" and start <= minute < end else 0.02)
-            event = {
-                "id": f"{minute}-{i}",
-                "time": stamp(T0 + minute * MINUTE_MS + int(rng.integers(MINUTE_MS))),
-                "kind": "payment",
-                "customer": f"C-{int(rng.integers(2000))}",
-                "outcome": "failure" if bad else "success",
-                "bank": bank,
-                "city": ("Jakarta", "Medan")[int(rng.integers(2))],
-            }
-            out.append(json.dumps(event).encode() + b"\n")
-    return out
-
-
-def play(
-    lines: list[bytes],
-    cuts: Iterable[int] = (),
-    *,
-    config: Config = CONFIG,
-    partitions: int = 1,
-    restart: bool = False,
-    learn_only: bool = False,
-) -> tuple[Effects, Pipeline]:
-    """Feed the lines in pieces; with `restart`, a new pipeline from the snapshot after each."""
-    history = Kept()
-
-    def fresh() -> Pipeline:
-        return Pipeline(config, history, Nothing(), partitions=partitions, learn_only=learn_only)
-
-    decoder = Decoder(config.schema, JSON, CustomerKeys(KEY), partitions=partitions)
-    pipeline, total, position = fresh(), Effects(), 0
-    for a, b in pairwise([0, *sorted(cuts), len(lines)]):
-        block = b"".join(lines[a:b])
-        effects = pipeline.feed(decoder.decode(block, position))
-        position += len(block)
-        total.extend(effects)
-        if restart:
-            history.records += effects.windows
-            data = pipeline.snapshot()
-            pipeline = fresh()
-            pipeline.restore(data)
-    total.extend(pipeline.end())
-    return total, pipeline
-
-
-class Kept:
-    """The windows' records that were committed."""
-
-    def __init__(self) -> None:
-        self.records: list[WindowRecord] = []
-
-    def windows(self, from_ms: int, to_ms: int) -> Iterator[WindowRecord]:
-        chosen = [r for r in self.records if from_ms <= r.window_ms < to_ms]
-        return iter(sorted(chosen, key=lambda r: (r.window_ms, r.partition)))
-
-
-def decided(effects: Effects) -> bytes:
-    """All that the Desk was told and gave, and every window."""
-    desk = effects.desk
-    return pack((effects.log, desk.cases, desk.ledger, desk.notices, desk.timeline, desk.evidence, effects.windows))
-
+from tests.detector.piping import CONFIG, KEY, Kept, Nothing, decided, play, traffic
 
 LINES = traffic(220)
 WHOLE = decided(play(LINES)[0])

@@ -332,6 +332,7 @@ class Pipeline:
         # Read as signals, not compared as bytes: a field that came later has its default in what was kept before.
         before = {name: msgspec.json.decode(kept, type=Signal).counted_as for name, kept in state["signals"].items()}
         unchanged = {s.name for s in self.config.signals if before.get(s.name) == s.counted_as}
+        unchanged -= {s.name for s in self.config.signals if not unchanged.issuperset(s.signals)}
         for counter, kept in zip(self._counters, state["counters"], strict=True):
             counter.restore(kept, unchanged)
         for name, watch in self._watches.items():

@@ -16,6 +16,8 @@ from detector.fields import Fields, did_you_mean, duration_text, join, listed, s
 
 ALL_OTHERS = "__other__"
 """Where dimension values beyond the cap fold into."""
+PART = "signal"
+"""The first dimension of a joint signal: which of its signals a cell is of."""
 
 
 class Measure(StrEnum):
@@ -27,6 +29,8 @@ class Measure(StrEnum):
     SHARE = "share"
     COUNT = "count"
     VALUE = "value"
+    JOINT = "joint"
+    """What several signals have in common: their failures and trials together, over the dimensions that all know."""
 
 
 class Direction(StrEnum):
@@ -140,6 +144,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """By language: the thing the customer tried, as the notice names it ("card payment"); defaults to the title."""
     min_people: int = 5
     """Below this many people hit no case opens (count_by people)."""
+    signals: tuple[str, ...] = ()
+    """Of a joint signal: its parts."""
+    detector: str = ""
+    """Dotted path of a detector; empty: the built-in one."""
+    detector_options: dict[str, Any] = msgspec.field(default_factory=dict)
+    """What its class is called with."""
     budget: Budget | None = None
     """Its own; None: a share of the tenant's."""
 
@@ -185,7 +195,8 @@ def schema_of(signals: tuple[Signal, ...], contacts: tuple[Condition, ...]) -> E
     for condition in (*contacts, *(c for s in signals for c in (*s.events, *s.bad))):
         (numbers if condition.numeric else fields).add(condition.field)
     for signal in signals:
-        fields.update(signal.dimensions)
+        if signal.measure is not Measure.JOINT:
+            fields.update(signal.dimensions)
         if signal.value:
             numbers.add(signal.value)
     return EventSchema(("kind", *sorted(fields - {"kind"})), tuple(sorted(numbers)))
@@ -198,10 +209,12 @@ NEVER_FIELDS = ("id", "time", "customer")
 """Parts of every event that are no dimension and no condition's field: who and when, not what."""
 MAX_SIGNALS = 200
 MAX_DIMENSIONS = 8
+MAX_PARTS = 8
 MAX_WINDOW_MS = 86_400_000
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 _MAX_NAME = 60
+_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
 _PLACEHOLDER = re.compile(r"\{([^{}]*)\}")
 _Read = Callable[[Fields, object, str], object]
 
@@ -228,13 +241,19 @@ FIELDS = (
         'The thing the customer tried, as a notice names it after "your": "{bank} card payment". A dimension in braces '
         "stands for its value in the cause, and for nothing where the cause has none.",
     ),
-    FieldDoc("events", _CONDITIONS, "required", "Which events belong to the signal; `{}` for all."),
+    FieldDoc(
+        "events",
+        _CONDITIONS,
+        "required",
+        "Which events belong to the signal; `{}` for all. Not for `measure: joint`, whose events are its signals'.",
+    ),
     FieldDoc("bad", _CONDITIONS, "required for share", "Which of these events are bad. Only for `measure: share`."),
     FieldDoc(
         "measure",
-        "share, count or value",
+        "share, count, value or joint",
         "required",
-        "What is counted: the share of bad events, the events themselves, or how the events' values lie.",
+        "What is counted: the share of bad events, the events themselves, how the events' values lie, or what several "
+        "signals have in common.",
     ),
     FieldDoc("value", "a field", "required for value", "The measured field. Only for `measure: value`."),
     FieldDoc(
@@ -245,7 +264,13 @@ FIELDS = (
         "neither and a `direction`.",
     ),
     FieldDoc("bad_below", "a number", "none", "Values below it are bad."),
-    FieldDoc("dimensions", "a list of fields", "none", f"Where causes are searched: at most {MAX_DIMENSIONS} fields."),
+    FieldDoc(
+        "dimensions",
+        "a list of fields",
+        "none",
+        f"Where causes are searched: at most {MAX_DIMENSIONS} fields. Of a joint signal those that all its signals "
+        "have, unless it names some of them.",
+    ),
     FieldDoc("window", "a duration", "the base window", "The slices it is counted in: a multiple of the base window."),
     FieldDoc(
         "direction",
@@ -273,6 +298,19 @@ FIELDS = (
         "workaround", _BY_LANGUAGE, "none", "What customers can do meanwhile, in one sentence; sent as it stands."
     ),
     FieldDoc("promise", _BY_LANGUAGE, "none", "A fact that may be promised, such as that no money was taken twice."),
+    FieldDoc(
+        "signals",
+        "a list of signals",
+        "required for joint",
+        "Shares, or values with a limit, that are watched together as well: what is too small in each is found in all.",
+    ),
+    FieldDoc(
+        "detector",
+        "a dotted path",
+        "the built-in one",
+        "A class that makes segments surprising. It runs with all the rights of Tocsin: see docs/detectors.md.",
+    ),
+    FieldDoc("detector_options", "a mapping", "none", "What the detector's class is called with."),
 )
 
 CONDITION_KEYS = ("any_of", "not", "at_least", "below", "present")
@@ -310,8 +348,10 @@ def parse_signals(document: object, where: str = "signals.yml", *, base_window_m
     if len(named) > MAX_SIGNALS:
         fields.complain("signals", str(len(named)), f"at most {MAX_SIGNALS} signals")
     found = [_signal(fields, name, entry, base_window_ms) for name, entry in named.items()]
+    known = {signal.name: signal for signal in found if signal is not None}
+    joined = [_joined(fields, s, known, list(named)) if s.measure is Measure.JOINT else s for s in known.values()]
     fields.finish()
-    return tuple(signal for signal in found if signal is not None)
+    return tuple(joined)
 
 
 def parse_conditions(fields: Fields, value: object, path: str) -> tuple[Condition, ...]:
@@ -446,6 +486,9 @@ _READ: dict[str, _Read] = {
     "budget": _own_budget,
     "workaround": _texts(150),
     "promise": _texts(150),
+    "signals": lambda fields, value, path: _names(fields, value, path),
+    "detector": lambda fields, value, path: _dotted(fields, value, path),
+    "detector_options": lambda fields, value, path: fields.mapping(value, path),
 }
 """How each field of `FIELDS` is read; None is what was complained of."""
 
@@ -455,6 +498,7 @@ _ONLY_FOR = {
     "bad_above": (Measure.VALUE,),
     "bad_below": (Measure.VALUE,),
     "direction": (Measure.COUNT, Measure.VALUE),
+    "signals": (Measure.JOINT,),
 }
 
 
@@ -467,8 +511,9 @@ def _signal(fields: Fields, name: str, entry: object, base_window_ms: int) -> Si
     if not isinstance(entry, Mapping):
         return None
     values: dict[str, Any] = {key: _READ[key](fields, value, join(path, key)) for key, value in given.items()}
+    joint = values.get("measure") is Measure.JOINT
     for field in FIELDS:
-        if field.default == "required" and field.name not in given:
+        if field.default == "required" and field.name not in given and not (joint and field.name == "events"):
             fields.complain(join(path, field.name), "nothing", field.kind)
     if isinstance(values.get("measure"), Measure):
         _fits_measure(fields, path, given, values["measure"])
@@ -476,11 +521,60 @@ def _signal(fields: Fields, name: str, entry: object, base_window_ms: int) -> Si
     if window_ms and window_ms % base_window_ms:
         allowed = f"a multiple of the base window {duration_text(base_window_ms)}"
         fields.complain(join(path, "window"), shown(given["window"]), allowed)
-    for language, text in values.get("what", {}).items():
-        _fits_dimensions(fields, f"{path}.what.{language}", text, values.get("dimensions", ()))
+    if not joint:
+        _fit_words(fields, name, values.get("what", {}), values.get("dimensions", ()))
     if len(fields.problems) > before:
         return None
-    return Signal(name=name, window_ms=window_ms, **({"dimensions": ()} | values))
+    return Signal(name=name, window_ms=window_ms, **({"dimensions": (), "events": ()} | values))
+
+
+def _joined(fields: Fields, signal: Signal, known: Mapping[str, Signal], named: list[str]) -> Signal:
+    """Return a joint signal with its dimensions: which part, then what all parts have."""
+    path = f"signals.{signal.name}"
+    parts = []
+    for i, name in enumerate(signal.signals):
+        at, part = f"{path}.signals[{i}]", known.get(name)
+        if name not in named or name == signal.name:
+            others = [n for n in named if n != signal.name]
+            fields.complain(at, shown(name), f"another signal ({listed(others)})", did_you_mean(name, others))
+        elif part is not None and (part.measure in (Measure.COUNT, Measure.JOINT) or part.ranked):
+            fields.complain(at, f"{shown(name)}, which has no bad events", "a share, or a value with a limit")
+        elif part is not None and part.count_by is not signal.count_by:
+            allowed = f"a signal that counts {signal.count_by} as well"
+            fields.complain(at, f"{shown(name)}, which counts {part.count_by}", allowed)
+        elif part is not None:
+            parts.append(part)
+    if len(parts) < len(signal.signals):
+        return signal
+    common = tuple(d for d in parts[0].dimensions if d != PART and all(d in part.dimensions for part in parts))
+    for i, dimension in enumerate(signal.dimensions):
+        if dimension not in common:
+            allowed = f"a dimension of all its signals ({listed(common) or 'they share none'})"
+            fields.complain(f"{path}.dimensions[{i}]", shown(dimension), allowed)
+    chosen = signal.dimensions or common
+    _fit_words(fields, signal.name, signal.what, chosen)
+    return msgspec.structs.replace(signal, dimensions=(PART, *chosen))
+
+
+def _names(fields: Fields, value: object, path: str) -> tuple[str, ...]:
+    """Return the parts of a joint signal."""
+    names = [fields.text(item, at) for at, item in fields.items(value, path)]
+    if isinstance(value, list | tuple) and not 2 <= len(set(names)) == len(names) <= MAX_PARTS:
+        fields.complain(path, f"{len(set(names))} different of {len(names)}", f"2 to {MAX_PARTS} signals, each once")
+    return tuple(name for name in names if name is not None)
+
+
+def _dotted(fields: Fields, value: object, path: str) -> str | None:
+    """Return a dotted path; what it leads to is looked up by `detector.watch.plugins.resolve`."""
+    if isinstance(value, str) and _PATH.fullmatch(value) and len(value) <= 200:
+        return value
+    fields.complain(path, shown(value), "the dotted path of a class, such as river.anomaly.HalfSpaceTrees")
+    return None
+
+
+def _fit_words(fields: Fields, name: str, what: Mapping[str, str], dimensions: tuple[str, ...]) -> None:
+    for language, text in what.items():
+        _fits_dimensions(fields, f"signals.{name}.what.{language}", text, dimensions)
 
 
 def _fits_dimensions(fields: Fields, path: str, text: str, dimensions: tuple[str, ...]) -> None:
@@ -498,6 +592,11 @@ def _fits_measure(fields: Fields, path: str, given: Mapping[str, object], measur
             do = "its events are the bad ones: say which by `events`" if key == "bad" else "leave it out"
             allowed = f"it only with measure: {' or '.join(measures)}"
             fields.complain(join(path, key), f"it with measure: {measure}", allowed, do)
+    if measure is Measure.JOINT and "signals" not in given:
+        fields.complain(join(path, "signals"), "nothing", "a list of signals")
+    if measure is Measure.JOINT and "events" in given:
+        found, allowed = f"it with measure: {measure}", "the events of its signals"
+        fields.complain(join(path, "events"), found, allowed, "leave it out")
     if measure is Measure.SHARE and given.get("bad") == {}:
         fields.complain(join(path, "bad"), "an empty mapping", _CONDITIONS, "with none, every event would be bad")
     if measure is Measure.SHARE and "bad" not in given:

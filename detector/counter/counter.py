@@ -15,6 +15,7 @@ import numpy as np
 from detector.config import HOUR_MS, Config
 from detector.counter.cells import Routes, day_of
 from detector.counter.gate import NEVER, Gate
+from detector.counter.joint import Joint
 from detector.counter.people import Flags, People
 from detector.counter.record import MIRRORED, VALUE_ERROR, ZERO_BUCKET, Histograms, SignalWindow, WindowRecord
 from detector.events import Batch, Floats, Ints, canonical
@@ -100,10 +101,15 @@ class Counter:
 
     def __init__(self, config: Config, partition: int) -> None:
         self._config, self._settings, self.partition = config, config.input, partition
-        self._signals = config.signals
+        self._signals = tuple(s for s in config.signals if s.measure is not Measure.JOINT)
+        self._joints = [
+            Joint(s, tuple(map(config.signal, s.signals)), config.input)
+            for s in config.signals
+            if s.measure is Measure.JOINT
+        ]
         self._gate = Gate(config.input)
-        self._routes = Routes(config.schema, config.signals, config.contacts, config.input)
-        self._people = [People(config.input) for _ in config.signals]
+        self._routes = Routes(config.schema, self._signals, config.contacts, config.input)
+        self._people = [People(config.input) for _ in self._signals]
         self._windows: dict[int, _Window] = {}
         self._ids: set[str] = set()
         self.frontier_ms = NEVER
@@ -362,6 +368,8 @@ class Counter:
         if frontier_ms // HOUR_MS != self.frontier_ms // HOUR_MS:
             for people in self._people:
                 people.sweep(frontier_ms)
+            for joint in self._joints:
+                joint.sweep(frontier_ms)
         if day_of(frontier_ms) != day_of(self.frontier_ms):
             self._routes.sweep(frontier_ms)
         self.frontier_ms = self._routes.now_ms = frontier_ms
@@ -373,6 +381,8 @@ class Counter:
             for s, counts in enumerate(opened.signals)
             if counts is not None
         }
+        joined = {joint.name: joint.of(signals) for joint in self._joints}
+        signals.update({name: joint for name, joint in joined.items() if joint is not None})
         contacts = opened.contacts
         return WindowRecord(
             tenant=self._config.tenant,
@@ -443,6 +453,7 @@ class Counter:
             "gate": self._gate.state(),
             "windows": list(windows.items()),
             "signals": signals,
+            "joints": {joint.name: joint.state() for joint in self._joints},
         }
 
     def restore(self, state: dict[str, Any], unchanged: set[str]) -> None:
@@ -453,6 +464,9 @@ class Counter:
             if signal.name in unchanged:
                 cells.restore(state["signals"][signal.name]["cells"])
                 people.restore(state["signals"][signal.name]["people"])
+        for joint in self._joints:
+            if joint.name in unchanged:
+                joint.restore(state["joints"][joint.name])
         for w, kept in state["windows"]:
             signals: list[_Open | None] = [
                 _Open.from_state(kept["signals"][s.name]) if s.name in unchanged and s.name in kept["signals"] else None

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.calendar import Calendar
 from detector.config import DAY_MS
 from detector.events import Floats, Ints
-from detector.watch.season import SEASON_HALF_LIFE_MS, Season
+from detector.watch.season import Season
 from detector.watch.segments import Kept, Segments
 
 HALF_LIFE_MS = 3 * DAY_MS
@@ -126,13 +127,13 @@ class ShareBaseline:
     All sums are decayed with a half-life of 3 days, the season's with 14.
     """
 
-    def __init__(self, segments: Segments, window_ms: int) -> None:
+    def __init__(self, segments: Segments, window_ms: int, calendar: Calendar | None = None) -> None:
         self._segments, self._window_ms = segments, window_ms
-        self._fade, self._season_fade = fading(window_ms, HALF_LIFE_MS), fading(window_ms, SEASON_HALF_LIFE_MS)
+        self._fade = fading(window_ms, HALF_LIFE_MS)
         self._observed = 1.0
         self._base = 20.0
         """Σ n · g · Πe, beside `_observed`: together the level b, with a prior of 1 in 20."""
-        self._season = Season(SEASON_PRIOR, by_day=False)
+        self._season = Season(SEASON_PRIOR, by_day=False, calendar=calendar)
         dimensions = len(segments.dimensions)
         self._value_observed: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
         self._value_expected: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
@@ -197,6 +198,10 @@ class ShareBaseline:
     def season(self, window_ms: int) -> float:
         return self._season.of_hour(window_ms)
 
+    def doubt(self, window_ms: int) -> float:
+        """Variance of the log rate for want of days like this one: widens every segment's noise."""
+        return self._season.doubt(window_ms)
+
     def _factor(self, d: int) -> Floats:
         """float64[values]: e of every value of dimension d."""
         prior = 1.0 / self.families.spread[self._single[d]]
@@ -256,7 +261,6 @@ class ShareBaseline:
                 column *= self._fade
         self.segment_observed *= self._fade
         self.segment_expected *= self._fade
-        self._season.fade(self._season_fade)
         self._observed = 1.0 + (self._observed - 1.0) * self._fade
         self._base = 20.0 + (self._base - 20.0) * self._fade
         expected = trials * rates
@@ -270,7 +274,7 @@ class ShareBaseline:
             self._value_expected[d] += np.bincount(codes[:, d], weights=expected / factor[codes[:, d]], minlength=size)
         self._observed += k
         self._base += mu / base
-        self._season.learn(window_ms, k, mu / season)
+        self._season.learn(window_ms, k, mu / season, self._window_ms)
         segments, seg_observed, seg_expected = totals
         self.segment_observed[segments] += seg_observed * quiet
         self.segment_expected[segments] += seg_expected * quiet
@@ -279,7 +283,7 @@ class ShareBaseline:
         out = {
             k: v
             for k, v in vars(self).items()
-            if k not in ("_segments", "_window_ms", "_fade", "_season_fade", "_single", "families", "_season")
+            if k not in ("_segments", "_window_ms", "_fade", "_single", "families", "_season")
         }
         return {**out, "families": self.families.state(), "season": self._season.state()}
 

@@ -1,48 +1,96 @@
-"""How a signal moves through the week: one factor per hour of the week, learned online with forgetting.
+"""How a signal moves through the week and on special days: learned online with forgetting, with the calendar's help.
 
-Shared by shares and counts, which differ in the weight of their priors and in how they learn.
+One factor per hour of the week, in the tenant's own time. A day that the calendar knows to be special does not teach
+these; it follows the profile of its kind, one factor per hour of the day relative to Sunday's hours or to those of its
+weekday, which is learned from earlier days of the kind. What has not been learned yet is doubt: a variance that widens
+the noise. Shared by shares and counts, which differ in the weight of their priors and in how far special days move
+them.
 """
 
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
 
+from detector.calendar import Calendar, CalendarSpec, Day
 from detector.config import DAY_MS, HOUR_MS
 from detector.events import Floats
 
 SEASON_HALF_LIFE_MS = 14 * DAY_MS
-HOURS = 168
-FIRST_MONDAY_MS = 4 * DAY_MS
-"""1970-01-05: hour 0 of the week is Monday midnight UTC."""
+"""Of ordinary days: special ones do not make them forgotten."""
+KIND_HALF_LIFE = 4.0
+"""Days of a kind after which half of what they taught is forgotten."""
+HOURS, DAY_HOURS, SUNDAY = 168, 24, 6
+ALIKE = 0.25
+"""Part of a kind's spread that stays between one day of it and the next."""
+LEAST_DOUBT = 1e-4
+SEEN = 0.2
+"""An hour was seen before if so much of one is not yet forgotten."""
+AFTER_HOURS = 3
+"""So long after a special day what it did may still be felt."""
+ORDINARY_SPREAD, ORDINARY_DAYS = 0.3, 3
+"""Of ordinary days, where all that was seen so far is special ones; after so many nothing of it is left."""
+SHARES_MOVE = 0.2
+"""How far special days move failure shares, relative to volumes."""
 
 
-def hour_of_week(time_ms: int) -> int:
-    """0 … 167; 0 is Monday midnight UTC.
+@dataclass
+class _Profile:
+    """What days of one kind taught, by hour of the day: observed, expected, and of how many (forgotten) days."""
 
-    Examples
-    --------
-    >>> hour_of_week(4 * DAY_MS), hour_of_week(4 * DAY_MS - 1)
-    (0, 167)
-    """
-    return (time_ms - FIRST_MONDAY_MS) // HOUR_MS % HOURS
+    observed: Floats = field(default_factory=lambda: np.zeros(DAY_HOURS))
+    expected: Floats = field(default_factory=lambda: np.zeros(DAY_HOURS))
+    days: Floats = field(default_factory=lambda: np.zeros(DAY_HOURS))
+
+    def factor(self, hour: int, prior: float) -> float:
+        """Relative to what the kind is shrunk to; one day counts for four fifths."""
+        days = float(self.days[hour])
+        log = np.log((self.observed[hour] + prior) / (self.expected[hour] + prior))
+        return float(np.exp(days / (days + ALIKE) * log))
 
 
 class Season:
-    """Observed against expected by hour of the week: (K + prior) / (E + prior)."""
+    """Observed against expected by hour of the week, (K + prior) / (E + prior), and by kind of special day.
 
-    def __init__(self, prior: float, *, by_day: bool) -> None:
-        self._prior, self._by_day = prior, by_day
+    Parameters
+    ----------
+    prior : float
+        Observations that "as on average" is worth, in each hour.
+    by_day : bool
+        Whether an hour of the week is shrunk to the same hour of all days, rather than to the average.
+    moves : float
+        How far special days move the signal, relative to volumes.
+    """
+
+    def __init__(
+        self, prior: float, *, by_day: bool, calendar: Calendar | None = None, moves: float = SHARES_MOVE
+    ) -> None:
+        self._prior, self._by_day, self._moves = prior, by_day, moves
+        self._calendar = calendar or Calendar(CalendarSpec())
         self.observed: Floats = np.zeros(HOURS)
         self.expected: Floats = np.zeros(HOURS)
+        self._hours: Floats = np.zeros(HOURS)
+        """How many (forgotten) hours taught each hour of the week."""
+        self._kinds: dict[str, _Profile] = {}
+        """By kind of day; of the ordinary ones only how many there were."""
+
+    def _of_week(self, weekday: int, hour: int) -> float:
+        at, prior, of_day = weekday * DAY_HOURS + hour, self._prior, 1.0
+        if self._by_day:
+            day = slice(hour, HOURS, DAY_HOURS)
+            of_day = (self.observed[day].sum() + prior) / (self.expected[day].sum() + prior)
+        return float((self.observed[at] + prior * of_day) / (self.expected[at] + prior))
+
+    def _base(self, day: Day, weekday: int, hour: int) -> float:
+        return self._of_week(SUNDAY if day.like_sunday else weekday, hour)
 
     def of_hour(self, time_ms: int) -> float:
-        """The factor of the hour that this moment lies in; `by_day`: shrunk to the same hour of all days."""
-        hour, prior = hour_of_week(time_ms), self._prior
-        of_day = 1.0
-        if self._by_day:
-            day = slice(hour % 24, HOURS, 24)
-            of_day = (self.observed[day].sum() + prior) / (self.expected[day].sum() + prior)
-        return float((self.observed[hour] + prior * of_day) / (self.expected[hour] + prior))
+        """The factor of the hour that this moment lies in."""
+        day, weekday, hour = self._calendar.at(time_ms)
+        base = self._base(day, weekday, hour)
+        profile = None if day.ordinary else self._kinds.get(day.kind)
+        return base if profile is None else base * profile.factor(hour, self._prior)
 
     def smooth(self, time_ms: int) -> float:
         """Linear between the hours' middles."""
@@ -50,23 +98,75 @@ class Season:
         part = middle % HOUR_MS / HOUR_MS
         return (1 - part) * self.of_hour(middle) + part * self.of_hour(middle + HOUR_MS)
 
-    def fade(self, factor: float) -> None:
-        """Forget a little: both sums."""
-        self.observed *= factor
-        self.expected *= factor
+    def known(self, time_ms: int) -> bool:
+        """Whether such an hour was seen before: this one of the week, or this one of such a special day."""
+        day, weekday, hour = self._calendar.at(time_ms)
+        if day.ordinary:
+            return bool(self._hours[weekday * DAY_HOURS + hour] >= SEEN)
+        profile = self._kinds.get(day.kind)
+        return profile is not None and bool(profile.days[hour] >= SEEN)
 
-    def learn(self, time_ms: int, observed: float, expected: float) -> None:
-        """Add to the hour of this moment."""
-        hour = hour_of_week(time_ms)
-        self.observed[hour] += observed
-        self.expected[hour] += expected
+    def brief(self, time_ms: int) -> bool:
+        """Whether this moment lies in a special day that is over soon: what it brings is no new level."""
+        return self._calendar.at(time_ms)[0].brief
+
+    def doubt(self, time_ms: int) -> float:
+        """Variance of the log factor for want of days like this one; 0 on the days that are known.
+
+        Nothing is doubted while days of one kind are all that was ever seen: the level was learned on them.
+        """
+        day, _, hour = self._calendar.at(time_ms)
+        doubt = self._doubt(day, hour)
+        if hour < AFTER_HOURS:
+            before = self._calendar.day(self._calendar.local(time_ms)[0] - timedelta(days=1))
+            if before.kind != day.kind and not before.ordinary:
+                doubt = max(doubt, self._doubt(before, DAY_HOURS - 1) * (1 - hour / AFTER_HOURS))
+        return doubt
+
+    def _doubt(self, day: Day, hour: int) -> float:
+        others = sum(float(p.days.sum()) for kind, p in self._kinds.items() if kind != day.kind) / DAY_HOURS
+        profile = self._kinds.get(day.kind)
+        days = 0.0 if profile is None else float(profile.days[hour])
+        if day.ordinary:
+            spread, unlearned = ORDINARY_SPREAD, max(0.0, 1.0 - days / ORDINARY_DAYS)
+        else:
+            spread, unlearned = day.spread(hour), ALIKE + (1 - ALIKE) * ALIKE / (ALIKE + days)
+        whole = min(others, 1.0) * unlearned * (self._moves * spread) ** 2
+        return whole if whole > LEAST_DOUBT else 0.0
+
+    def learn(self, time_ms: int, observed: float, expected: float, width_ms: int) -> None:
+        """Add what was seen within `width_ms` of the hour of this moment, and forget a little.
+
+        Parameters
+        ----------
+        expected : float
+            What level and all else say, without the season.
+        """
+        day, weekday, hour = self._calendar.at(time_ms)
+        profile = self._kinds.setdefault(day.kind, _Profile())
+        fade = 0.5 ** (width_ms / HOUR_MS / KIND_HALF_LIFE)
+        profile.days[hour] = profile.days[hour] * fade + width_ms / HOUR_MS
+        if day.ordinary:
+            forget = 0.5 ** (width_ms / SEASON_HALF_LIFE_MS)
+            self.observed *= forget
+            self.expected *= forget
+            self._hours *= forget
+            self._hours[weekday * DAY_HOURS + hour] += width_ms / HOUR_MS
+            self.observed[weekday * DAY_HOURS + hour] += observed
+            self.expected[weekday * DAY_HOURS + hour] += expected
+            return
+        profile.observed[hour] = profile.observed[hour] * fade + observed
+        profile.expected[hour] = profile.expected[hour] * fade + expected * self._base(day, weekday, hour)
 
     def clear(self) -> None:
         """Begin anew."""
-        self.observed[:] = self.expected[:] = 0.0
+        self.observed[:] = self.expected[:] = self._hours[:] = 0.0
+        self._kinds.clear()
 
     def state(self) -> dict[str, Any]:
-        return {"observed": self.observed, "expected": self.expected}
+        kinds = {kind: vars(profile) for kind, profile in self._kinds.items()}
+        return {"observed": self.observed, "expected": self.expected, "hours": self._hours, "kinds": kinds}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.observed, self.expected = state["observed"], state["expected"]
+        self.observed, self.expected, self._hours = state["observed"], state["expected"], state["hours"]
+        self._kinds = {kind: _Profile(**profile) for kind, profile in state["kinds"].items()}

@@ -12,7 +12,7 @@ import numpy as np
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, WEEK_MS
 from detector.events import Floats, Ints
 from detector.watch.baseline import Families, fading
-from detector.watch.season import SEASON_HALF_LIFE_MS, Season
+from detector.watch.season import Season
 from detector.watch.segments import Kept, Segments
 
 BURST_HALF_LIFE_MS = 1 * DAY_MS
@@ -31,10 +31,9 @@ class VolumeBaseline:
     """Expected events of a count signal, per cell and segment."""
 
     def __init__(self, segments: Segments, window_ms: int, *, up: bool, attempts: bool) -> None:
-        self._segments, self._up = segments, up
+        self._segments, self._window_ms, self._up = segments, window_ms, up
         self._fade = fading(window_ms, BURST_HALF_LIFE_MS if up else SILENCE_HALF_LIFE_MS)
         self._share_fade = fading(window_ms, SHARE_HALF_LIFE_MS)
-        self._season_fade = fading(window_ms, SEASON_HALF_LIFE_MS)
         self._long_fade = fading(window_ms, WEEK_MS)
         self._now_fade = fading(window_ms, NOW_HALF_LIFE_MS)
         self._weight = 0.0
@@ -85,9 +84,8 @@ class VolumeBaseline:
         hour = window_ms // HOUR_MS
         if hour != self._hour:
             if self._hour_windows:
-                self._season.fade(self._season_fade**self._hour_windows)
                 expected = self._hour_windows * self._long / self._long_weight
-                self._season.learn(self._hour * HOUR_MS, self._hour_sum, expected)
+                self._season.learn(self._hour * HOUR_MS, self._hour_sum, expected, self._hour_windows * self._window_ms)
             self._hour, self._hour_sum, self._hour_windows = hour, 0.0, 0
         self._hour_sum += events
         self._hour_windows += 1
@@ -162,7 +160,7 @@ class VolumeBaseline:
             "_up",
             "_fade",
             "_share_fade",
-            "_season_fade",
+            "_window_ms",
             "_long_fade",
             "_now_fade",
             "_floor",

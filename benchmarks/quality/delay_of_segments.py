@@ -1,6 +1,7 @@
 """`delay`: problems of every kind planted into warmed-up streams: how many are found, how soon, with which cause."""
 
 import argparse
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.quality.driven import MEASURES, Driven, median
-from benchmarks.quality.warmed import Snapshot, thawed, warm
+from benchmarks.quality.driven import MEASURES, median
+from benchmarks.quality.peers import SIMPLE, Peers
+from benchmarks.quality.warmed import WarmPeers, WarmWatch, thawed, warm_peers, warm_watch
 from detector.config import MINUTE_MS
 from detector.watch.anomaly import Anomaly, Phase
 from models.simulate.counts import CountStream
@@ -34,6 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--budget", type=int, default=1, help="false cases a week that are allowed")
     parser.add_argument("--measure", choices=list(MEASURES), default="share")
     parser.add_argument("--kinds", nargs="+", help="only these kinds of problem")
+    parser.add_argument("--peers", nargs="*", choices=list(SIMPLE), default=list(SIMPLE), help="none: only Watch")
+    parser.add_argument("--river", action="store_true", help="river's detectors too: slow beyond 10 segments")
+    parser.add_argument("--rate", type=float, default=1.0, help="false cases a week that the peers' limits give")
+    parser.add_argument("--calibrate", type=int, default=4, help="further quiet weeks on which the limits are found")
     parser.add_argument("--cache", type=Path, help="where warmed-up detectors are kept")
     parser.add_argument("--seed", type=int, default=1)
 
@@ -106,22 +112,38 @@ class Judge:
         return age >= LIMIT or age >= self.outcome.after + LATER
 
 
-def planted(
-    snapshot: Snapshot, kind: Kind, number: int, options: argparse.Namespace
-) -> tuple[CountStream, Driven, tuple[Fault, ...]]:
-    """The stream and Watch at a snapshot, with a problem to come."""
-    stream, driven = thawed(snapshot, options)
+def planted(stream: CountStream, kind: Kind, number: int, seed: int) -> tuple[Fault, ...]:
+    """Plant a problem that begins soon."""
     name = int.from_bytes(kind.name.encode(), "little") % 2**31
-    rng = np.random.default_rng([options.seed, number, name])
-    onset_ms = snapshot.window_ms + int(rng.integers(*QUIET)) * MINUTE_MS
-    faults = plant(rng, kind, stream.scale, stream.tenant.codes, stream.rates(), onset_ms)
-    stream.problems = faults
-    return stream, driven, faults
+    rng = np.random.default_rng([seed, number, name])
+    onset_ms = stream.window_ms + int(rng.integers(*QUIET)) * MINUTE_MS
+    stream.problems = plant(rng, kind, stream.scale, stream.tenant.codes, stream.rates(), onset_ms)
+    return stream.problems
 
 
-def one(snapshot: Snapshot, kind: Kind, number: int, options: argparse.Namespace) -> dict[str, Any]:
+def of_peers(stream: CountStream, peers: Peers, limits: tuple[float, ...], faults: tuple[Fault, ...]) -> list[float]:
+    """Windows until each peer's score of a segment that the problem strikes passes its limit."""
+    onset_ms = faults[0].episodes[-1][0]
+    struck = peers.index.struck(np.any([stream.inside(f) for f in faults], axis=0))
+    after = [np.inf] * len(limits)
+    while peers.all and np.isinf(after).any() and stream.window_ms < onset_ms + LIMIT * MINUTE_MS:
+        window_ms, _ = stream.next()
+        scores = peers.step(stream)
+        if window_ms < onset_ms:
+            continue
+        for i, (score, limit) in enumerate(zip(scores, limits, strict=True)):
+            if np.isinf(after[i]) and (score[struck] >= limit).any():
+                after[i] = (window_ms - onset_ms) // MINUTE_MS
+    return after
+
+
+def one(
+    window_ms: int, watch: WarmWatch, peers: WarmPeers, kind: Kind, number: int, options: argparse.Namespace
+) -> dict[str, Any]:
     """Plant one problem and follow it."""
-    stream, driven, faults = planted(snapshot, kind, number, options)
+    stream, driven, others = thawed(window_ms, watch, peers, options)
+    again = pickle.loads(pickle.dumps(stream))
+    faults = planted(stream, kind, number, options.seed)
     judge = Judge(stream, faults)
     while True:
         window_ms, record = stream.next()
@@ -130,7 +152,10 @@ def one(snapshot: Snapshot, kind: Kind, number: int, options: argparse.Namespace
             break
     struck = np.any([stream.inside(f) for f in faults], axis=0)
     out = judge.outcome
+    again.problems = faults
+    after = of_peers(again, others, peers.limits, faults)
     return {
+        "peers": {name: None if np.isinf(at) else int(at) for name, at in zip(peers.names, after, strict=True)},
         "kind": kind.name,
         "onset_ms": faults[0].onset_ms,
         "where": [stream.named(f) for f in faults],
@@ -166,24 +191,41 @@ def summary(kind: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def beside(kind: str, runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Found % · median windows of every detector."""
+    row: dict[str, Any] = {"problem": kind}
+    for name in ("Watch", *runs[0]["peers"]):
+        found = [r["after"] if name == "Watch" else r["peers"][name] for r in runs]
+        middle = median([np.inf if a is None else float(a) for a in found])
+        row[name] = f"{_percent([a is not None for a in found])} · {'-' if middle is None else f'{middle:g}'}"
+    return row
+
+
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     kinds = [k for k in KINDS[options.measure] if not options.kinds or k.name in options.kinds]
     tables, every = {}, {}
     with Progress(console=console) as progress:
         for scale in options.scale:
-            warmed = warm(scale, options, progress)
+            watch, peers = warm_watch(scale, options, progress), warm_peers(scale, options, progress)
+            at = sorted(watch.snapshots)
             task = progress.add_task(f"{scale} segments: planting", total=len(kinds) * options.problems)
-            rows, runs = [], []
+            rows, compared, runs = [], [], []
             for kind in kinds:
                 of_kind = []
                 for i in range(options.problems):
                     # Spread over the week: as many by night as by day.
-                    snapshot = warmed.snapshots[i * len(warmed.snapshots) // options.problems % len(warmed.snapshots)]
-                    of_kind.append(one(snapshot, kind, i, options))
+                    moment = at[i * len(at) // options.problems % len(at)]
+                    of_kind.append(one(moment, watch, peers, kind, i, options))
                     progress.advance(task)
                 rows.append(summary(kind.name, of_kind))
+                compared.append(beside(kind.name, of_kind))
                 runs += of_kind
             title = f"{scale} segments, noise × {options.noise}, budget {options.budget} a week, {options.measure}"
             tables[title] = rows
-            every[str(scale)] = {"false_cases_in_warm_up": warmed.false_cases, "runs": runs}
+            if peers.names:
+                tables[f"{scale} segments: found % · median windows; peers at {options.rate:g} false cases a week"] = (
+                    compared
+                )
+            limits = dict(zip(peers.names, peers.limits, strict=True))
+            every[str(scale)] = {"opened_in_warm_up": watch.opened, "limits": limits, "runs": runs}
     return {"tables": tables, "scales": every}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.segments budget --scale 300 --weeks 8 --tenants 2
     python -m benchmarks.quality.segments budget --scale 300 --weeks 8 --noise 2 --budget 7
-    python -m benchmarks.quality.segments delay --scale 300 --problems 10 --warm 3 --cache /tmp/segments
+    python -m benchmarks.quality.segments delay --scale 300 --problems 10 --warm 3 --cache .segments
     python -m benchmarks.quality.segments delay --scale 300 --measure down --kinds "silence 1-5/min"
 
 Each prints a table, and JSON with `--json`; `--out FILE` writes the JSON beside the table. All is seeded (`--seed`):

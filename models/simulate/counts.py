@@ -65,8 +65,8 @@ class CountStream:
     ----------
     window_ms : int
         The next window's start.
-    weeks : int
-        Full weeks that were given out.
+    last : three int64[cells]
+        Of the latest window's cells: their row among the tenant's cells, people and total.
     """
 
     def __init__(
@@ -99,6 +99,7 @@ class CountStream:
         self._name_cells()
         self._campaigns: tuple[Campaign, ...] = ()
         self._bots: list[Bot] = []
+        self.last: tuple[Ints, Ints, Ints] = (no_ints(), no_ints(), no_ints())
         self._pending: deque[list[Ints]] = deque([[] for _ in range(ROW_SPREAD)], maxlen=ROW_SPREAD)
         self._left = 0
         self._rate: Floats = np.zeros(0)
@@ -250,6 +251,7 @@ class CountStream:
     def _window(self, people: Ints, total: Ints, attempts: Ints) -> SignalWindow:
         used = np.flatnonzero((total + attempts)[self._order])
         rows = self._order[used]
+        self.last = rows, people[rows], total[rows]
         none = no_ints()
         return SignalWindow(
             cells=[self._cells[i] for i in used.tolist()],
@@ -265,10 +267,6 @@ class CountStream:
         )
 
     # --- the truth --------------------------------------------------------------------------------------------------
-
-    @property
-    def weeks(self) -> int:
-        return (self.window_ms - self.start_ms) // WEEK_MS
 
     def rates(self) -> Floats:
         """Customers a minute in each cell, averaged over the week, as it is now: float64[cells]."""

@@ -6,7 +6,10 @@ and the deployment's `where` name the same value and contradict each other nowhe
 overlap. A fact only explains: no case opens, closes or moves by it here (`detector.watch` leaves out what is muted).
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, Config
 from detector.desk.problems import Strand
@@ -54,6 +57,19 @@ def check_fact(fact: Fact, config: Config) -> None:
     if fact.mutes and span_ms > LONGEST_MS:
         message = "until: expected a year at most: change the signal where something is to be left out for good"
         raise UsageError(message)
+
+
+def named(fact: Fact) -> Fact:
+    """Return the fact with the id that its content gives: told twice, it is the same.
+
+    Examples
+    --------
+    >>> from detector.watch.control import FactKind
+    >>> named(Fact(id="", kind=FactKind.MUTE, from_ms=0, until_ms=60_000)).id
+    'b0aa7320'
+    """
+    content = msgspec.json.encode(msgspec.structs.replace(fact, id=""), order="deterministic")
+    return msgspec.structs.replace(fact, id=hashlib.blake2b(content, digest_size=4).hexdigest())
 
 
 def _meant(message: str, found: str, known: Iterable[str]) -> str:

@@ -98,6 +98,7 @@ def show_command(case: str, db: str, as_json: bool) -> None:
 
 
 def _print_case(store: "Store", case: Case) -> None:
+    from detector.desk.facts import fact_in_words
     from streams.cli.words import moment, sentence, sparkline, state_of, story, where, zone_of
     from streams.store.queries import evidence, timeline
 
@@ -107,6 +108,9 @@ def _print_case(store: "Store", case: Case) -> None:
     out.append("")
     out.append("Cause")
     out += [f"  {where(cause)}  ({cause.share_of_excess:.0%} of the excess)" for cause in case.causes]
+    if case.facts:
+        out += ["", "What was known"]
+        out += [f"  {fact.kind.value}: {fact_in_words(fact, case.onset_ms)}" for fact in case.facts]
     found = evidence(store, case.id)
     out += ["", f"Why we think so: {case.observed:,} observed, {case.expected:,.1f} expected, score {case.score:.2f}"]
     for signal in dict.fromkeys(entry.signal for entry in found):

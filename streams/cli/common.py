@@ -56,14 +56,20 @@ class Command(click.Command):
 
 
 class Group(click.Group):
-    """A group of commands; with `default` set, that command runs where none is named (`tocsin cases --all`)."""
+    """A group of commands; with `default` set, that command runs where none is named (`tocsin cases --all`).
+
+    With `positional` the default takes a name of the user's, so an unknown word is meant for it (`tocsin mute logins`).
+    """
 
     command_class = Command
 
-    def __init__(self, *args: Any, example: str = "", default: str | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, example: str = "", default: str | None = None, positional: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.example = example
         self.default = default
+        self.positional = positional
         if default is not None:
             self.no_args_is_help = False
 
@@ -91,7 +97,7 @@ class Group(click.Group):
             i += 2 if self._takes_value(args[i]) else 1
         if i < len(args) and args[i] in self.commands:
             return [args[i], *args[:i], *args[i + 1 :]]
-        if 0 == i < len(args) and args[i] not in ("-", "--"):
+        if 0 == i < len(args) and args[i] not in ("-", "--") and not self.positional:
             return args
         return [self.default or "", *args]
 
@@ -122,12 +128,16 @@ def command(
     return click.command(cls=Command, example=example, exits=exits, **kwargs)
 
 
-def group(*, example: str, default: str | None = None, **kwargs: Any) -> Callable[[Callable[..., Any]], Group]:
+def group(
+    *, example: str, default: str | None = None, positional: bool = False, **kwargs: Any
+) -> Callable[[Callable[..., Any]], Group]:
     """Make a function a group of commands, `default` being the one that runs where none is named.
+
+    `positional` says that the default takes a name of the user's as its argument.
 
     A group's commands are made by `@command.command(example=...)`.
     """
-    return click.group(cls=Group, example=example, default=default, **kwargs)
+    return click.group(cls=Group, example=example, default=default, positional=positional, **kwargs)
 
 
 def option(*names: str, **kwargs: Any) -> Callable[[F], F]:

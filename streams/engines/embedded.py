@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 import msgspec
 
 from detector.config import MINUTE_MS, Config
-from detector.desk.records import Command, Configured, Delivered
+from detector.desk.records import Command, Configured
 from detector.errors import TocsinError, UsageError
 from detector.events import Batch
 from detector.pack import pack, unpack
-from detector.pipeline import Effects, Pipeline
+from detector.pipeline import Effects, Pipeline, Told
+from detector.watch.control import Fact, Withdrawn
 from streams.clock import Clock
 from streams.engines.lock import RunnerActiveError, only_runner
 from streams.intake.files import Block, RecordDecoder
@@ -36,7 +37,12 @@ LIVE_MS = 5 * MINUTE_MS
 INVALID_SHARE = 0.9
 INVALID_RECORDS = 1_000
 
-_LETTER = msgspec.msgpack.Decoder(Command | Delivered)
+LETTER = msgspec.msgpack.Decoder(Told)
+"""Reads what lies in a store's inbox."""
+
+
+Wish = Command | Fact | Withdrawn
+"""What people say."""
 
 
 class TooManyInvalidError(TocsinError):
@@ -339,10 +345,7 @@ class Runner:
         UnreachableError
             Locked or full: nothing is lost, the same commit may be tried again.
         """
-        answered = {answer.id for answer in self._pending.answers}
-        for letter in self.store.waiting():
-            if letter.id not in answered:
-                self._apply(letter, now_ms)
+        self.open_letters(now_ms)
         if not self._dirty:
             return
         pending = self._pending
@@ -365,10 +368,17 @@ class Runner:
         self._pending, self._dirty = _Pending(), False
         self._committed_s = self._clock.monotonic_s()
 
+    def open_letters(self, now_ms: int | None = None) -> None:
+        """Apply the waiting commands and facts; before anything is read, they count from its first window."""
+        answered = {answer.id for answer in self._pending.answers}
+        for letter in self.store.waiting():
+            if letter.id not in answered:
+                self._apply(letter, now_ms)
+
     def _apply(self, letter: Waiting, now_ms: int | None) -> None:
         """Apply one command from the inbox; what is wrong with it is its answer."""
         try:
-            effects = self.pipeline.command(_LETTER.decode(letter.data), now_ms)
+            effects = self.pipeline.command(LETTER.decode(letter.data), now_ms)
         except UsageError as error:
             self._pending.answers.append(Answer(letter.id, refused=str(error)))
             self._dirty = True
@@ -376,31 +386,31 @@ class Runner:
         self._take(effects, "")
         self._pending.answers.append(Answer(letter.id))
 
-    def command(self, wish: Command, now_ms: int | None = None) -> None:
-        """Apply a person's command at once and commit it.
+    def command(self, wish: Wish, now_ms: int | None = None) -> None:
+        """Apply a person's command, or take a fact, at once and commit it.
 
         Raises
         ------
         UsageError
-            The case is unknown or its state does not allow it.
+            The case is unknown or its state does not allow it, or the fact makes no sense.
         """
         self._take(self.pipeline.command(wish, now_ms), "")
         self.commit()
 
 
-def apply_command(store: Store, wish: Command, clock: Clock) -> bool:
-    """Apply a person's command; returns False where it was left to the runner that is at work.
+def apply_command(store: Store, wish: Wish, clock: Clock) -> bool:
+    """Apply a person's command, or take a fact; returns False where it was left to the runner that is at work.
 
     Raises
     ------
     UsageError
-        The case is unknown or its state does not allow it.
+        The case is unknown or its state does not allow it, or the fact makes no sense.
     """
     try:
         with only_runner(store.path):
             in_force, snapshot = store.in_force(), store.snapshot()
             if not in_force or snapshot is None:
-                message = f"case {wish.case}: {store.path} has seen no events yet"
+                message = f"{store.path}: has seen no events yet"
                 raise UsageError(message)
             config = msgspec.json.decode(in_force[-1].body, type=Config)
             partitions = unpack(snapshot.data, Kept).partitions

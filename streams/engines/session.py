@@ -109,6 +109,7 @@ class Session:
 
         Asked to stop, it commits what it has and closes nothing.
         """
+        self.runner.open_letters()
         for path in paths:
             self._read(path)
             if self.stop.signal is not None:

@@ -12,6 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from detector.desk.records import Case, Decision, Kind, LedgerRow, Notice
+from detector.watch.control import Fact
 from streams.store import queries, rows
 from streams.store import tables as t
 from streams.store.queries import DeadLetter
@@ -86,6 +87,21 @@ def case_document(case: Case) -> Document:
         "verdict": None if case.verdict is None else case.verdict.value,
         "episode": case.episode,
         "merged_into": case.merged_into,
+        "facts": [fact_document(fact) for fact in case.facts],
+    }
+
+
+def fact_document(fact: Fact) -> Document:
+    """Return what people told, as a case shows it."""
+    return {
+        "id": fact.id,
+        "kind": fact.kind.value,
+        "signals": list(fact.signals),
+        "where": fact.where,
+        "from": rfc3339(fact.from_ms),
+        "until": rfc3339(fact.until_ms),
+        "text": fact.text,
+        "by": fact.by,
     }
 
 

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from detector.counter.record import WindowRecord
 from detector.desk.records import Case, CaseState, EvidencePoint, LedgerRow, Notice, TimelineEntry
 from detector.errors import UsageError
+from detector.watch.control import Fact, Withdrawn
 from streams.store import rows
 from streams.store import tables as t
 from streams.store.store import Store
 
+_FACTS = ("fact", "withdrawn")
+"""Kinds of the log's records that tell and end facts."""
 FINISHED = (CaseState.RESOLVED, CaseState.DISMISSED, CaseState.MERGED)
 
 
@@ -37,6 +41,14 @@ class DeadLetter:
     path: str
     size: int
     data: bytes
+
+
+@dataclass(frozen=True)
+class KnownFact:
+    """A fact that people told, and when they ended it."""
+
+    fact: Fact
+    ended_ms: int | None = None
 
 
 def list_cases(store: Store, *, finished: bool = False, merged: bool = False) -> list[Case]:
@@ -181,3 +193,42 @@ def case_count(store: Store) -> Mapping[str, int]:
     wanted = sa.select(table.c.state, sa.func.count().label("n")).where(table.c.tenant == store.tenant)
     with store.reading() as connection:
         return {row.state: row.n for row in connection.execute(wanted.group_by(table.c.state))}
+
+
+def facts(store: Store) -> list[KnownFact]:
+    """Return what people told, in the order of time."""
+    table, found = t.desk_log, dict[str, KnownFact]()
+    wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.kind.in_(_FACTS)).order_by(table.c.seq)
+    with store.reading() as connection:
+        for row in connection.execute(wanted):
+            record = rows.log_of(row)
+            match record.payload:
+                case Fact() as fact:
+                    found[fact.id] = KnownFact(fact)
+                case Withdrawn(fact=id) if id in found:
+                    found[id] = KnownFact(found[id].fact, record.at_ms)
+    return sorted(found.values(), key=lambda known: (known.fact.from_ms, known.fact.id))
+
+
+def newest_window(store: Store) -> WindowRecord | None:
+    """Return the last closed window that had an event: how far the stream has come."""
+    found = newest_windows(store, 1)
+    return found[0] if found else None
+
+
+def newest_windows(store: Store, n: int) -> list[WindowRecord]:
+    """Return so many of the last closed windows' records, newest first."""
+    table = t.window_record
+    wanted = sa.select(table.c.data).where(table.c.tenant == store.tenant)
+    with store.reading() as connection:
+        found = connection.execute(wanted.order_by(table.c.window_ms.desc(), table.c.partition).limit(n))
+        return [rows.window_of(row.data) for row in found]
+
+
+def oldest_window_ms(store: Store) -> int | None:
+    """Return the start of the first window that is kept; None before the first one has closed."""
+    table = t.window_record
+    wanted = sa.select(sa.func.min(table.c.window_ms)).where(table.c.tenant == store.tenant)
+    with store.reading() as connection:
+        found = connection.execute(wanted).scalar_one_or_none()
+        return None if found is None else int(found)

@@ -28,6 +28,7 @@ from detector.desk.records import (
 from detector.pack import pack, unpack
 from detector.signals import Mode, Severity
 from detector.watch.anomaly import Anomaly, Cause, Phase, Point, Why
+from detector.watch.control import Fact, FactKind, Withdrawn
 from streams.engines.embedded import FilePlace, Kept
 from streams.store import Snapshot, open_store, queries
 from streams.store.values import InForce, Position
@@ -97,6 +98,17 @@ CASE = Case(
     causes=ANOMALY.causes,
     verdict=Verdict.REAL,
 )
+FACT = Fact(
+    id="3f2a91bc",
+    kind=FactKind.MAINTENANCE,
+    from_ms=1,
+    until_ms=9,
+    signals=("login",),
+    where={"app_version": "5.0"},
+    text="gateway",
+    by="ani",
+)
+CASE_WITH_FACTS = msgspec.structs.replace(CASE, facts=(FACT,))
 
 
 def log(payload: Any) -> LogRecord:
@@ -108,6 +120,8 @@ PACKED: dict[str, Any] = {
     "log-window-1": log(WindowClosed(2, 60_000, (ANOMALY,))),
     "log-command-1": log(Command(Verb.DISMISS, "0123456789ab", "ani", Verdict.EXPECTED)),
     "log-delivery-1": log(Delivered("n1", "sent", "log")),
+    "log-fact-1": log(FACT),
+    "log-withdrawn-1": log(Withdrawn("3f2a91bc", "ani")),
     "log-config-1": log(Configured("ab" * 32)),
     "kept-1": Kept(b"state", 3, True, 10, 11),
     "place-1": FilePlace(b"4:" + b"ab" * 32, b"state"),
@@ -124,6 +138,7 @@ def test_a_record_of_an_older_version_is_still_read(name: str) -> None:
 
 def test_a_case_of_an_older_version_is_still_read() -> None:
     assert msgspec.json.decode((GOLDEN / "case-1.json").read_bytes(), type=Case) == CASE
+    assert msgspec.json.decode((GOLDEN / "case-2.json").read_bytes(), type=Case) == CASE_WITH_FACTS
 
 
 def test_a_store_of_an_older_version_is_still_read(tmp_path: Path) -> None:
@@ -166,5 +181,6 @@ if __name__ == "__main__":
     for name, value in PACKED.items():
         _write(f"{name}.bin", pack(value))
     _write("case-1.json", msgspec.json.encode(CASE))
+    _write("case-2.json", msgspec.json.encode(CASE_WITH_FACTS))
     if len(sys.argv) > 1 and not (GOLDEN / sys.argv[1]).exists():
         _write_store(GOLDEN / sys.argv[1])

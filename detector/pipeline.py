@@ -33,10 +33,10 @@ from detector.desk.records import (
 from detector.errors import UsageError
 from detector.events import Batch, Invalid
 from detector.pack import pack, unpack
-from detector.signals import Signal
+from detector.signals import PART, Signal
 from detector.watch.anomaly import Anomaly
 from detector.watch.budget import Operating
-from detector.watch.control import Fact, Withdrawn
+from detector.watch.control import Control, Fact, Withdrawn
 from detector.watch.watch import Watch
 
 Told = Command | Delivered | Fact | Withdrawn
@@ -240,7 +240,8 @@ class Pipeline:
                 upcoming = min(min(self._waiting, default=frontier), frontier)
                 if upcoming - empty_since > GAP_MS:
                     self._next_ms = empty_since = upcoming
-        for warning in (w for counter in self._counters for w in counter.warnings()):
+        of_watches = [w for watch in self._watches.values() for w in watch.warnings()]
+        for warning in [w for counter in self._counters for w in counter.warnings()] + of_watches:
             if warning not in self._warned:
                 self._warned.add(warning)
                 out.warnings.append(warning)
@@ -273,11 +274,25 @@ class Pipeline:
         self._at_ms = at_ms
         for control in effects.controls:
             for watch in self._watches.values():
-                watch.control(control)
+                self._tell_watch(watch, control)
         if always or any(vars(effects).values()):
             self._seq += 1
             out.log.append(record)
             out.desk.extend(effects)
+
+    def _tell_watch(self, watch: Watch, control: Control) -> None:
+        """Hand a control on; what mutes a part of a joint signal mutes that part in it, as far as it can tell it."""
+        watch.control(control)
+        joint = watch.signal
+        for name in joint.signals:
+            match control:
+                case Fact() if not control.concerns(joint.name, joint.dimensions):
+                    if control.concerns(name, self.config.signal(name).dimensions):
+                        where = {d: v for d, v in control.where.items() if d in joint.dimensions} | {PART: name}
+                        part = {"id": f"{control.id}/{name}", "signals": (joint.name,), "where": where}
+                        watch.control(msgspec.structs.replace(control, **part))
+                case Withdrawn():
+                    watch.control(Withdrawn(f"{control.fact}/{name}"))
 
     # --- state ------------------------------------------------------------------------------------------------------
 
@@ -341,7 +356,7 @@ class Pipeline:
         self._desk.restore(state["desk"])
         for name in sorted(self._watches.keys() - unchanged):
             for fact in self._desk.facts:
-                self._watches[name].control(fact)
+                self._tell_watch(self._watches[name], fact)
         for packed in state["waiting"]:
             record = unpack(packed, WindowRecord)
             self._waiting.setdefault(record.window_ms, []).append(record)

@@ -610,6 +610,9 @@ def _fits_measure(fields: Fields, path: str, given: Mapping[str, object], measur
         elif limits and "direction" in given:
             do = "leave it out: the limit says which side is bad"
             fields.complain(join(path, "direction"), f"it with {limits[0]}", "it only without a limit", do)
+        elif not limits and "detector" in given:
+            do = "give it a limit"
+            fields.complain(join(path, "detector"), "it without a limit", "it only with bad_above or bad_below", do)
         elif not limits and "direction" not in given:
             do = "with a limit, cases can name who was hit; with a direction, values are compared with the past's"
             fields.complain(path, "none of them", "one of bad_above, bad_below and direction", do)

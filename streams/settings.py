@@ -15,6 +15,7 @@ from detector.config import Config, Input, Policy
 from detector.errors import ConfigError, Problem
 from detector.fields import did_you_mean, listed, shown
 from detector.signals import Signal, parse_signals
+from detector.watch.plugins.resolve import problems as detector_problems
 from streams.intake.formats import BUILT_IN, check_formats
 from streams.sections import Document, SecretReference, parse_document
 from streams.yamlfile import read_yaml
@@ -118,6 +119,7 @@ def load(directory: Path) -> Settings:
         signals = parse_signals(read_yaml(directory / SIGNALS), SIGNALS, base_window_ms=base_window_ms)
     except ConfigError as error:
         problems += error.problems
+    problems += detector_problems(signals, SIGNALS)
     customers = directory / document.customers
     if not customers.is_file() and "customers" in document.model_fields_set:
         problems.append(Problem(f"{TOCSIN}: customers", shown(document.customers), "a file that is there"))

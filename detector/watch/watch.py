@@ -20,6 +20,7 @@ from detector.watch.baseline import NOISE_HALF_LIFE_MS, ShareBaseline, fading
 from detector.watch.budget import LEVELS, Operating, OperatingPoint
 from detector.watch.control import Control, Fact, Judged, Withdrawn
 from detector.watch.evidence import EFFECTS_DOWN, EFFECTS_UP, Detector, Evidence, Touched
+from detector.watch.plugins.resolve import detector_of
 from detector.watch.segments import Segments
 from detector.watch.track import Track, WindowCells, key_of, without
 from detector.watch.volume import VolumeBaseline
@@ -54,7 +55,8 @@ class Watch:
         self._attempts = signal.count_by is CountBy.ATTEMPTS
         self._live = sum(s.mode == signal.mode for s in config.signals)
         self._segments = Segments(signal.dimensions)
-        self._evidence: Detector = Evidence(EFFECTS_UP if self._up else EFFECTS_DOWN)
+        effects = EFFECTS_UP if self._up else EFFECTS_DOWN
+        self._evidence: Detector = detector_of(signal, lambda: Evidence(effects), up=self._up)
         self._rates = ShareBaseline(self._segments, signal.window_ms)
         self._volume = VolumeBaseline(self._segments, signal.window_ms, up=self._up, attempts=self._attempts)
         self._noise_fade = fading(HOUR_MS, NOISE_HALF_LIFE_MS)
@@ -111,6 +113,11 @@ class Watch:
     def operating(self) -> Operating:
         """Where the signal stands: thresholds, and what they come from."""
         return self._operating.describe(self.signal.name, np.bincount(self._segments.level(), minlength=LEVELS))
+
+    def warnings(self) -> list[str]:
+        """What ops should know of the detector."""
+        said: list[str] = getattr(self._evidence, "warnings", list)()
+        return said
 
     # --- a window ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""Detectors that plug in by dotted path: found, made and held to one contract."""

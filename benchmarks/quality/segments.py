@@ -4,13 +4,15 @@
     python -m benchmarks.quality.segments budget --scale 300 --weeks 8 --noise 2 --budget 7
     python -m benchmarks.quality.segments delay --scale 300 --problems 10 --warm 3 --cache .segments
     python -m benchmarks.quality.segments delay --scale 300 --measure down --kinds "silence 1-5/min"
+    python -m benchmarks.quality.segments cost --segments 1000 10000 100000
 
 Each prints a table, and JSON with `--json`; `--out FILE` writes the JSON beside the table. All is seeded (`--seed`):
 the same command prints the same figures.
 
 `budget` runs quiet weeks and counts what Watch opens (openings within an hour of each other are one case). `delay`
 warms the detectors up on quiet weeks (`--cache DIR` keeps that), then plants problems of every kind, by day and by
-night, and says how many were found within five hours, how soon, and whether the cause was right.
+night, and says how many were found within five hours, how soon, and whether the cause was right; every peer on the
+same problems, at `--rate` false cases a week. `cost` times the close of a window against a bare numpy pass and river.
 """
 
 import argparse
@@ -22,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.quality import budget_of_segments, delay_of_segments
+from benchmarks.quality import budget_of_segments, cost_of_segments, delay_of_segments
 
 
 def main() -> None:
@@ -32,13 +34,14 @@ def main() -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     budget_of_segments.arguments(commands.add_parser("budget"))
     delay_of_segments.arguments(commands.add_parser("delay"))
+    cost_of_segments.arguments(commands.add_parser("cost"))
     for command in commands.choices.values():
         command.add_argument("--json", action="store_true", default=argparse.SUPPRESS)
         command.add_argument("--out", type=Path, default=argparse.SUPPRESS)
     options = parser.parse_args()
-    run = {"budget": budget_of_segments.run, "delay": delay_of_segments.run}[options.command]
+    runs = {"budget": budget_of_segments.run, "delay": delay_of_segments.run, "cost": cost_of_segments.run}
     console = Console(stderr=True)
-    found: dict[str, Any] = run(options, console)
+    found: dict[str, Any] = runs[options.command](options, console)
     if options.out:
         options.out.write_text(json.dumps(found, indent=1))
     if options.json:

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.config import MINUTE_MS
+from detector.config import MINUTE_MS, Config
 from detector.desk.records import Case, CaseState, Command, Verb, Verdict
 from detector.errors import UsageError
 from detector.pack import unpack
 from detector.pipeline import Effects, Pipeline, Told
+from detector.signals import parse_signals
 from detector.watch.control import Fact, FactKind, Withdrawn
 from tests.detector.counting import SHARE, SILENCE, T0
 from tests.detector.piping import CONFIG, Kept, Nothing, decided, play, traffic
@@ -179,3 +180,27 @@ def test_what_people_say_counts_the_same_however_the_run_is_cut_and_restarted(to
 def test_a_dismissed_case_stays_so_while_its_problem_goes_on() -> None:
     effects, _ = run([(START + 30, Command(Verb.DISMISS, CASE.id, "ani", Verdict.NOT_A_PROBLEM))])
     assert {case.id: case.state for case in cases(effects)}[CASE.id] is CaseState.DISMISSED
+
+
+def test_what_is_muted_of_a_part_is_muted_in_the_joint_signal() -> None:
+    login = {"title": {"en": "Login fails"}, "measure": "share", "events": {}, "bad": {"outcome": "failure"}}
+    joint = {"title": {"en": "Things fail"}, "measure": "joint", "signals": ["a", "b"]}
+    named = {"a": login | {"dimensions": ["bank", "city"]}, "b": login | {"dimensions": ["city"]}, "both": joint}
+    pipeline = Pipeline(Config(signals=parse_signals({"signals": named})), Kept(), Nothing())
+
+    def muted(signal: str) -> list[dict[str, str]]:
+        return [f["where"] for f in unpack(pipeline.snapshot(), dict)["watches"][signal]["facts"]]
+
+    pipeline.command(work(0, 10, where={"bank": "BNI", "city": "Medan"}))
+    assert [muted(name) for name in named] == [
+        [{"bank": "BNI", "city": "Medan"}],
+        [],
+        [{"signal": "a", "city": "Medan"}],
+    ]
+    pipeline.command(work(0, 10, id="f2", signals=("b",), where={}))
+    assert muted("both")[1:] == [{"signal": "b"}]
+    pipeline.command(work(0, 10, id="f3", where={}))
+    assert muted("both")[2:] == [{}]
+    for name in ("f1", "f2", "f3"):
+        pipeline.command(Withdrawn(name))
+    assert [muted(name) for name in named] == [[], [], []]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.calendar import Calendar
-from detector.config import DAY_MS
+from detector.config import DAY_MS, HOUR_MS
 from detector.events import Floats, Ints
 from detector.watch.season import Season
 from detector.watch.segments import Kept, Segments
@@ -24,7 +24,10 @@ PRIOR_WEIGHT = 1e5
 """What the prior of the noise is worth: some 50 hours of a well-filled segment."""
 SPREAD_PRIOR = 0.5
 """Prior variance of the log factor of a value that nothing is known of."""
-SEASON_PRIOR = 50.0
+CELL_SPREAD = 0.1
+"""That of a cell that nothing is known of, beside its values."""
+SEASON_PRIOR = 300.0
+"""Failures that the prior of an hour's season is worth, where an hour of any size is worth 1/σ² of them at most."""
 WARM_PASSES = 8
 
 
@@ -133,18 +136,24 @@ class ShareBaseline:
         self._observed = 1.0
         self._base = 20.0
         """Σ n · g · Πe, beside `_observed`: together the level b, with a prior of 1 in 20."""
-        self._season = Season(SEASON_PRIOR, by_day=False, calendar=calendar)
+        self._season = Season(SEASON_PRIOR, by_day=True, calendar=calendar)
         dimensions = len(segments.dimensions)
         self._value_observed: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
         self._value_expected: list[Floats] = [np.zeros(0) for _ in range(dimensions)]
         self.segment_observed: Floats = np.zeros(0)
         self.segment_expected: Floats = np.zeros(0)
+        self._cell: Floats = np.zeros((2, 0))
+        """float64[2, cells]: failures, and those that level, season and values expect: what is a cell's own."""
+        self._cell_spread = SPREAD_PRIOR
         self._raw: Floats = np.zeros((2, 0))
         """float64[2, cells]: failures and trials of the warm-up, which is fitted as a whole."""
         self._single = {f[0]: i for i, f in enumerate(segments.families) if len(f) == 1}
         self.families = Families(len(segments.families), NOISE_PRIOR, 0.5)
 
     def grow(self) -> None:
+        more = len(self._segments.cells) - self._cell.shape[1]
+        if more > 0:
+            self._cell = np.concatenate([self._cell, np.zeros((2, more))], axis=1)
         more = len(self._segments) - len(self.segment_observed)
         if more > 0:
             self.segment_observed = np.concatenate([self.segment_observed, np.zeros(more)])
@@ -182,13 +191,16 @@ class ShareBaseline:
         fitted = n * level * np.prod([factors[d][codes[:, d]] for d in range(dimensions)], axis=0)
         self._observed, self._base = 1.0 + float(k.sum()), (1.0 + float(k.sum())) / level
         every = np.arange(cells)
-        self.segment_observed, self.segment_expected = self._segments.totals(every, [k, fitted])
+        self._cell = np.stack([k, fitted])
+        self.learn_spread()
+        self.segment_observed, self.segment_expected = self._segments.totals(every, [k, fitted * self._own(every)])
         self._season.clear()
 
     def keep(self, segments: Segments, kept: Kept) -> None:
         """Go on over a smaller index."""
         self._segments = segments
         self._raw = np.zeros((2, 0))
+        self._cell = self._cell[:, kept.cells]
         self._value_observed = [column[rows] for column, rows in zip(self._value_observed, kept.values, strict=True)]
         self._value_expected = [column[rows] for column, rows in zip(self._value_expected, kept.values, strict=True)]
         self.segment_observed = self.segment_observed[kept.segments]
@@ -208,12 +220,27 @@ class ShareBaseline:
         factor: Floats = (self._value_observed[d] + prior) / (self._value_expected[d] + prior)
         return factor
 
+    def _own(self, rows: Ints) -> Floats:
+        """float64[rows]: how much these cells differ from what their values say."""
+        prior = 1.0 / self._cell_spread
+        own: Floats = (self._cell[0, rows] + prior) / (self._cell[1, rows] + prior)
+        return own
+
+    def learn_spread(self) -> None:
+        """How much cells differ beyond their values: the variance of ln(K/M) beyond chance, with a prior."""
+        observed, expected = self._cell
+        usable = expected >= 10.0
+        k, m = observed[usable], expected[usable]
+        extra = np.log((k + 0.5) / (m + 0.5)) ** 2 - 1.0 / (np.minimum(k, m) + 0.5)
+        self._cell_spread = float(np.clip((extra.sum() + 4.0 * CELL_SPREAD) / (len(k) + 4.0), 0.01, 0.5))
+
     def cell_rates(self, rows: Ints, window_ms: int) -> Floats:
         """float64[rows]: the failure share expected of these cells in this window."""
         rate = np.full(len(rows), self._observed / self._base * self.season(window_ms))
         codes = self._segments.cell_codes[rows]
         for d in range(codes.shape[1]):
             rate = rate * self._factor(d)[codes[:, d]]
+        rate *= self._own(rows)
         clipped: Floats = np.clip(rate, 1e-5, 0.95)
         return clipped
 
@@ -259,6 +286,7 @@ class ShareBaseline:
         for sums in (self._value_observed, self._value_expected):
             for column in sums:
                 column *= self._fade
+        self._cell *= self._fade
         self.segment_observed *= self._fade
         self.segment_expected *= self._fade
         self._observed = 1.0 + (self._observed - 1.0) * self._fade
@@ -272,9 +300,13 @@ class ShareBaseline:
             size = len(factor)
             self._value_observed[d] += np.bincount(codes[:, d], weights=observed, minlength=size)
             self._value_expected[d] += np.bincount(codes[:, d], weights=expected / factor[codes[:, d]], minlength=size)
+        self._cell[0, rows] += observed
+        self._cell[1, rows] += expected / self._own(rows)
         self._observed += k
         self._base += mu / base
-        self._season.learn(window_ms, k, mu / season, self._window_ms)
+        # The whole wanders by itself: an hour of many failures says no more of the season than its noise allows.
+        worth = 1.0 / (1.0 + float(self.families.noise[0]) ** 2 * mu * HOUR_MS / self._window_ms)
+        self._season.learn(window_ms, k * worth, mu / season * worth, self._window_ms)
         segments, seg_observed, seg_expected = totals
         self.segment_observed[segments] += seg_observed * quiet
         self.segment_expected[segments] += seg_expected * quiet

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from detector.events import Floats, Ints
+from detector.watch.local import TAU_MS, averaged
 
 EFFECTS_UP = (1.6, 2.5, 5.0, 15.0, 100.0)
 EFFECTS_DOWN = (0.03, 0.005)
@@ -68,8 +69,10 @@ class Touched:
         k and μ > 0.
     trials : float64[touched] or None
         n for a share (odds ratios); None for a count (rate ratios).
-    precision : float64[touched]
-        f: 1/variance of the log factor that noise and ignorance allow.
+    spread : float64[touched]
+        Variance of the log rate around the expectation that noise and ignorance allow.
+    mean, variance : float64[touched]
+        Where the log rate stands in this window by what the last hours have shown (`Local`), and how surely.
     slack : float64[touched]
         r₁ ≥ 1: the factor by which the null may already be off without a span beginning.
     """
@@ -79,7 +82,9 @@ class Touched:
     observed: Floats
     expected: Floats
     trials: Floats | None
-    precision: Floats
+    spread: Floats
+    mean: Floats
+    variance: Floats
     slack: Floats
 
 
@@ -125,7 +130,7 @@ class Detector(Protocol):
     def restore(self, state: dict[str, Any]) -> None: ...
 
 
-_ARRAYS = ("_cusum", "_observed", "_expected", "_start_ms", "_open", "score", "start_ms")
+_ARRAYS = ("_cusum", "_observed", "_expected", "_start_ms", "_mean", "_variance", "_open", "score", "start_ms")
 
 
 class Evidence:
@@ -147,6 +152,10 @@ class Evidence:
         self._observed: Floats = np.zeros((0, width))
         self._expected: Floats = np.zeros((0, width))
         self._start_ms: Ints = np.zeros((0, width), np.int64)
+        self._mean: Floats = np.zeros((0, width))
+        """Where the log rate stood when the span began …"""
+        self._variance: Floats = np.zeros((0, width))
+        """… and how surely."""
         self._open: NDArray[np.bool_] = np.zeros(0, np.bool_)
         self.score: Floats = np.zeros(0)
         self.start_ms: Ints = np.zeros(0, np.int64)
@@ -167,28 +176,41 @@ class Evidence:
         if not busy.all():
             rows, observed = rows[busy], observed[busy]
             trials = None if trials is None else trials[busy]
-        expected, precision, slack = touched.expected[busy], touched.precision[busy], touched.slack[busy]
-        r, k, mu = self._effects[None, :], observed[:, None], expected[:, None]
+        expected, spread = touched.expected[busy], touched.spread[busy][:, None]
+        r, k = self._effects[None, :], observed[:, None]
+        before = self._cusum[rows]
+        lasting = before > 0
+        start = np.where(lasting, self._start_ms[rows], touched.window_ms)
+        mean0 = np.where(lasting, self._mean[rows], touched.mean[busy][:, None])
+        variance0 = np.where(lasting, self._variance[rows], touched.variance[busy][:, None])
+        # What was known when the span began holds on in part; what is not known any more is noise.
+        length = (touched.window_ms - start) / TAU_MS
+        left = np.exp(-length)
+        mu = expected[:, None] * np.exp(left * mean0)
+        doubt = np.sqrt(left**2 * variance0 + (1.0 - left**2) * spread)
+        slack = touched.slack[busy][:, None] * np.exp(doubt)
         if trials is not None:
-            p = np.minimum(expected / trials, 0.999)
+            p = np.minimum(mu / trials[:, None], 0.999)
             odds = p * slack
-            q = (odds / (1 - p + odds))[:, None]
+            q = odds / (1 - p + odds)
             step = k * np.log(r) - trials[:, None] * np.log1p(q * (r - 1))
         else:
-            null = mu * slack[:, None] if self._up else mu / slack[:, None]
+            null = mu * slack if self._up else mu / slack
             step = k * np.log(r) - null * (r - 1)
-        before = self._cusum[rows]
         cusum = np.clip(before + step, 0.0, CUSUM_CAP)
         inside = cusum > 0
         a = np.where(inside, self._observed[rows] + k, 0.0)
         m = np.where(inside, self._expected[rows] + mu, 0.0)
-        start = np.where(inside, np.where(before > 0, self._start_ms[rows], touched.window_ms), 0)
+        start = np.where(inside, start, 0)
         nats = np.zeros(cusum.shape)
         row, column = np.nonzero(inside & ((a > m) if self._up else (a < m)))
-        nats[row, column] = deviance(a[row, column], np.maximum(m[row, column], 1e-12), precision[row])
+        of_start, of_noise = averaged(length[row, column])
+        variance = of_start * variance0[row, column] + of_noise * spread[row, 0]
+        nats[row, column] = deviance(a[row, column], np.maximum(m[row, column], 1e-12), 1.0 / variance)
         best = nats.argmax(axis=1)
         at = np.arange(len(rows))
         self._cusum[rows], self._observed[rows], self._expected[rows], self._start_ms[rows] = cusum, a, m, start
+        self._mean[rows], self._variance[rows] = mean0, variance0
         self._open[rows] = inside.any(axis=1)
         self.score[rows] = nats[at, best]
         self.start_ms[rows] = start[at, best]

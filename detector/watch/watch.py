@@ -20,14 +20,15 @@ from detector.watch.baseline import NOISE_HALF_LIFE_MS, ShareBaseline, fading
 from detector.watch.budget import LEVELS, Operating, OperatingPoint
 from detector.watch.control import Control, Fact, Judged, Withdrawn
 from detector.watch.evidence import EFFECTS_DOWN, EFFECTS_UP, Detector, Evidence, Touched
+from detector.watch.local import Local
 from detector.watch.plugins.resolve import detector_of
 from detector.watch.segments import Segments
 from detector.watch.track import Track, WindowCells, key_of, without
 from detector.watch.volume import VolumeBaseline
 
 HOLD_NATS = 6.0
-"""From here on a segment teaches the baseline nothing, for a day at most."""
-HOLD_MS = DAY_MS
+"""From here on a segment teaches the baseline nothing, for hours at most."""
+HOLD_MS = 6 * HOUR_MS
 FORGET_MS = 8 * DAY_MS
 LOOK_BACK_MS = 6 * HOUR_MS
 """How far before a span's start the windows are read again, to date the onset."""
@@ -63,6 +64,7 @@ class Watch:
         self._held_since_ms: Ints = np.zeros(0, np.int64)
         self._cell_seen_ms: Ints = np.zeros(0, np.int64)
         self._tracks: list[Track] = []
+        self._local = Local()
         self._operating = OperatingPoint(config.budget, self._live, signal.window_ms)
         self._facts: dict[str, Fact] = {}
         self._window_ms = 0
@@ -154,13 +156,17 @@ class Watch:
         sums = self._segments.totals(rows, [k, current.expected[here], n])
         touched = np.flatnonzero(sums[1] > 0)
         seg_k, seg_mu, seg_n = (column[touched] for column in sums)
-        precision, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
+        spread, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
         clump = self._volume.clump
         trials = seg_n if self._share else None
-        window = Touched(touched, window_ms, seg_k / clump, corrected / clump, trials, precision, slack)
+        mean, variance = self._local.predict(touched, window_ms, spread) if self._share else (0 * spread, spread)
+        pieces, usual = seg_k / clump, corrected / clump
+        window = Touched(touched, window_ms, pieces, usual, trials, spread, mean, variance, slack)
         self._evidence.add(window)
         quiet = self._hold(touched, window_ms)
         self._evidence.learn(window, quiet)
+        if self._share:
+            self._local.learn(touched, window_ms, (mean, variance), pieces, usual, spread, quiet)
         self._learn(current, here, touched, seg_k, seg_mu, corrected, quiet)
         for track in self._tracks:
             track.windows.append(current)
@@ -181,7 +187,7 @@ class Watch:
         return out
 
     def _expectation(self, touched: Ints, mu: Floats, n: Floats, rows: Ints) -> tuple[Floats, Floats, Floats]:
-        """Precision, corrected expectation and slack of the touched segments."""
+        """Spread, corrected expectation and slack of the touched segments."""
         family = self._segments.segment_family[touched]
         if self._share:
             noise = self._rates.families.noise
@@ -198,7 +204,7 @@ class Watch:
                 corrected = np.where(self._segments.level()[touched] > 0, np.minimum(corrected, implied), corrected)
                 corrected = np.maximum(corrected, 1e-9)
         sigma = noise[family]
-        return 1.0 / (sigma**2 + ignorance), corrected, np.exp(sigma) * (1.0 + 1.0 / np.sqrt(known))
+        return sigma**2 + ignorance, corrected, 1.0 + 1.0 / np.sqrt(known)
 
     def _hold(self, touched: Ints, window_ms: int) -> Flags:
         """bool[touched]: those that may learn; the others are held while their evidence stands, for a day at most."""
@@ -224,6 +230,7 @@ class Watch:
         families.add(hour, touched, k, corrected, known, self._segments, self._noise_fade)
         if self._share:
             if hour != self._hour:
+                self._rates.learn_spread()
                 families.learn_spread(self._rates.segment_observed, self._rates.segment_expected, self._segments)
             learning = here & ~cell_held[current.rows]
             rows, trials = current.rows[learning], current.trials[learning]
@@ -389,6 +396,7 @@ class Watch:
         self._rates.keep(self._segments, kept)
         self._volume.keep(self._segments, kept)
         self._evidence.keep(kept.segments)
+        self._local.keep(kept.segments)
         self._held_since_ms = self._held_since_ms[kept.segments]
         self._cell_seen_ms = self._cell_seen_ms[kept.cells]
 
@@ -397,6 +405,7 @@ class Watch:
     def _grow(self) -> None:
         segments = len(self._segments)
         self._evidence.grow(segments)
+        self._local.grow(segments)
         self._rates.grow()
         self._volume.grow()
         more = segments - len(self._held_since_ms)
@@ -410,6 +419,7 @@ class Watch:
         return {
             "segments": self._segments.state(),
             "evidence": self._evidence.state(),
+            "local": self._local.state(),
             "baseline": self._rates.state() if self._share else self._volume.state(),
             "held_since_ms": self._held_since_ms,
             "cell_seen_ms": self._cell_seen_ms,
@@ -426,6 +436,7 @@ class Watch:
         self._segments.restore(state["segments"])
         self._grow()
         self._evidence.restore(state["evidence"])
+        self._local.restore(state["local"])
         (self._rates if self._share else self._volume).restore(state["baseline"])
         self._held_since_ms, self._cell_seen_ms = state["held_since_ms"], state["cell_seen_ms"]
         self._tracks = [Track.from_state(t) for t in state["tracks"]]

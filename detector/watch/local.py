@@ -28,7 +28,8 @@ def averaged(length: Floats) -> tuple[Floats, Floats]:
     """What a span of so many time constants knows of where it began: the weights (g₁², g₂) of the two variances.
 
     Given x₀ with variance v, the mean of x over the span has variance v g₁² + σ² g₂. For an Ornstein-Uhlenbeck process
-    g₁ = (1 − e⁻ᵘ)/u and g₂ = 2 (u − 1 + e⁻ᵘ)/u² − g₁²; for what moves more slowly g₂ = 1 − g₁². Here it is half of each.
+    g₁ = (1 − e⁻ᵘ)/u and g₂ = 2 (u − 1 + e⁻ᵘ)/u² − g₁²; for what moves more slowly g₂ = 1 − g₁².
+    Here it is half of each.
 
     Examples
     --------

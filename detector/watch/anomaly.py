@@ -53,6 +53,16 @@ class Phase(StrEnum):
     ENDED = "ended"  # stayed gone: Watch lets go of it
 
 
+class Shift(msgspec.Struct, frozen=True):
+    """Of a value signal without a limit: a quantile of the values in the causes, lately, and what it usually is."""
+
+    quantile: float
+    observed: float
+    usual: float
+    values: int
+    """How many values it was taken from."""
+
+
 class Why(msgspec.Struct, frozen=True):
     """The numbers behind "why we think so"."""
 
@@ -64,6 +74,7 @@ class Why(msgspec.Struct, frozen=True):
     """How many segments of that level are searched."""
     noise: float
     """Learned noise: standard deviation of the log rate."""
+    shift: Shift | None = None
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):

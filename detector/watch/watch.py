@@ -47,17 +47,28 @@ class Look(Protocol):
 
 
 class Watch:
-    """One signal of one tenant."""
+    """One signal of one tenant, or one of the channels that a signal is watched on.
 
-    def __init__(self, config: Config, signal: Signal) -> None:
-        self._config, self.signal = config, signal
+    A channel has its own name (its anomalies are others), the effects that it looks for, and its part of the budget.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        signal: Signal,
+        *,
+        channel: str = "",
+        channels: int = 1,
+        effects: tuple[float, ...] | None = None,
+    ) -> None:
+        self._config, self.signal, self._channel = config, signal, channel
         self._share = signal.measure is not Measure.COUNT
         self._up = signal.direction is Direction.UP or self._share
         self._attempts = signal.count_by is CountBy.ATTEMPTS
         self._live = sum(s.mode == signal.mode for s in config.signals)
         self._segments = Segments(signal.dimensions)
-        effects = EFFECTS_UP if self._up else EFFECTS_DOWN
-        self._evidence: Detector = detector_of(signal, lambda: Evidence(effects), up=self._up)
+        sought = effects or (EFFECTS_UP if self._up else EFFECTS_DOWN)
+        self._evidence: Detector = detector_of(signal, lambda: Evidence(sought), up=self._up)
         self._rates = ShareBaseline(self._segments, signal.window_ms)
         self._volume = VolumeBaseline(self._segments, signal.window_ms, up=self._up, attempts=self._attempts)
         self._noise_fade = fading(HOUR_MS, NOISE_HALF_LIFE_MS)
@@ -65,7 +76,7 @@ class Watch:
         self._cell_seen_ms: Ints = np.zeros(0, np.int64)
         self._tracks: list[Track] = []
         self._local = Local()
-        self._operating = OperatingPoint(config.budget, self._live, signal.window_ms)
+        self._operating = OperatingPoint(config.budget, self._live * channels, signal.window_ms)
         self._facts: dict[str, Fact] = {}
         self._window_ms = 0
         self._finished: list[tuple[list[dict[str, str]], int, int]] = []
@@ -129,8 +140,7 @@ class Watch:
             rows = self._segments.rows(record.cells)
             self._grow()
             if self._share:
-                trials = record.total.astype(np.float64)
-                observed = record.people.astype(np.float64)
+                observed, trials = self._counts(record)
                 # Retries alone (k = 0, n = 0) carry neither evidence nor expectation.
                 used = trials > 0
                 rows, trials, observed = rows[used], trials[used], observed[used]
@@ -146,6 +156,10 @@ class Watch:
         observed[rows] = counted
         expected = self._volume.cell_expected(window_ms)
         return WindowCells(window_ms, every, observed, expected, expected)
+
+    def _counts(self, record: SignalWindow) -> tuple[Floats, Floats]:
+        """float64[cells] each: k and n of a share's window."""
+        return record.people.astype(np.float64), record.total.astype(np.float64)
 
     def _window(self, current: WindowCells, look: Look, *, learn_only: bool) -> list[Anomaly]:
         window_ms = current.window_ms
@@ -307,7 +321,8 @@ class Watch:
             return None
         if (track.observed > track.expected) != self._up or track.score < threshold / 2:
             return None
-        name = msgspec.json.encode((self._config.tenant, self.signal.name, sorted(track.wheres[0].items()), window_ms))
+        what = (self._config.tenant, self.signal.name, sorted(track.wheres[0].items()), window_ms)
+        name = msgspec.json.encode((*what, self._channel) if self._channel else what)
         track.id = hashlib.blake2b(name, digest_size=6).hexdigest()
         return track
 

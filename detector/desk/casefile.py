@@ -90,7 +90,9 @@ class CaseFile(msgspec.Struct, kw_only=True):
         affected = self.ledger.affected() if self.names_people else None
         named = ([c.where for c in causes], self.signals()) == ([c.where for c in old.causes], old.signals)
         known = bool(old.title) and (named or len(configured) < len(self.signals()))
-        everyone = any(not c.where for c in causes)
+        # That all values are somewhat higher is no more than the signal says; that all have stopped is.
+        shifted = {s.name for s in configured if s.ranked}
+        everyone = any(not c.where for s in strands if s.signal not in shifted for c in s.causes)
         confirmed = None if affected is None else affected.confirmed
         strongest = max(strands, key=lambda s: (s.score, s.id))
         ends = [s.ended_ms for s in strands if s.ended_ms is not None]
@@ -107,6 +109,7 @@ class CaseFile(msgspec.Struct, kw_only=True):
             observed=strongest.observed,
             expected=strongest.expected,
             score=strongest.score,
+            shift=strongest.shift,
             affected=affected,
             notices=self.counts(),
             contacts=int((self.ledger.active & (self.ledger["contact_ms"] >= 0)).sum()),

@@ -26,7 +26,7 @@ from detector.config import MINUTE_MS
 from detector.desk.probability import Points
 from detector.events import Floats, Ints
 from detector.signals import ALL_OTHERS, Signal
-from detector.watch.anomaly import Anomaly, Cause, Phase
+from detector.watch.anomaly import Anomaly, Cause, Phase, Shift
 
 TOLERANCE_MS = 10 * MINUTE_MS
 BEYOND_CHANCE = 1e-6
@@ -60,6 +60,7 @@ class Strand(msgspec.Struct, kw_only=True):
     points: Points
     weights: dict[tuple[str, ...], float] = {}
     """Per cell how often it fails ordinarily, relative to the causes' mean; 1 where it is not named."""
+    shift: Shift | None = None
 
     @property
     def over(self) -> bool:
@@ -74,6 +75,7 @@ class Strand(msgspec.Struct, kw_only=True):
         self.onset_ms, self.detected_ms, self.ended_ms = anomaly.onset_ms, anomaly.detected_ms, anomaly.ended_ms
         self.observed, self.expected, self.trials = anomaly.observed, anomaly.expected, anomaly.trials
         self.score, self.seen_ms = max(self.score, anomaly.score), anomaly.window_ms
+        self.shift = anomaly.why.shift
         self._add_points(anomaly)
         if anomaly.rewrite:
             self.weights = {c.cell: c.weight for c in anomaly.contrasts}

@@ -15,7 +15,7 @@ import msgspec
 from detector.counter.record import FORMAT, WindowRecord
 from detector.events import Ints
 from detector.signals import Mode, Severity
-from detector.watch.anomaly import Anomaly, Cause, Point
+from detector.watch.anomaly import Anomaly, Cause, Point, Shift
 from detector.watch.control import Control, Fact, Withdrawn
 
 # --- in -------------------------------------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     expected: float = 0.0
     score: float = 0.0
     affected: Affected | None = None
-    """None where nobody can be named (silence)."""
+    """None where nobody can be named (silence, values without a limit)."""
     notices: NoticeCounts = NoticeCounts()
     contacts: int = 0
     """Affected customers who contacted us since the onset."""
@@ -176,6 +176,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     merged_into: str | None = None
     facts: tuple[Fact, ...] = ()
     """What people knew that may explain it, in the order of time (`detector.desk.facts`)."""
+    shift: Shift | None = None
+    """Of values without a limit: what they are like now, and usually; `observed` and `expected` count their ranks."""
     format: int = FORMAT
 
 

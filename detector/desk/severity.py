@@ -6,7 +6,8 @@
 | 20 to 499 | as the signal says | as the signal says |
 | 500 and more | one higher | one higher |
 
-A silence names nobody: total silence is one higher, silence of a part as the signal says.
+A silence names nobody: total silence is one higher, silence of a part as the signal says. So do values without a limit:
+as the signal says, wherever they have shifted.
 """
 
 from collections.abc import Iterable
@@ -28,7 +29,7 @@ def severity(signals: Iterable[Severity], confirmed: int | None, everyone: bool)
     confirmed : int or None
         People who were hit by it; None where nobody can be named.
     everyone : bool
-        Whether a cause is the whole signal.
+        Whether a cause is the whole signal (of one that fails or is silent).
 
     Examples
     --------

@@ -18,6 +18,7 @@ from detector.desk.records import Kind, Notice
 from detector.desk.templates import BODY, GREETING, LANGUAGES, SUBJECT
 from detector.desk.zones import local
 from detector.signals import ALL_OTHERS, Measure, Signal
+from detector.watch.anomaly import Shift
 from detector.watch.anomaly import Cause
 
 BODY_LENGTH = 550
@@ -113,6 +114,23 @@ def clean(text: str, length: int) -> str:
 def text_of(texts: Mapping[str, str], language: str) -> str:
     """Return the text of a language, else English, else any (the first by its language's name), else ""."""
     return next((texts[key] for key in (language, "en", *sorted(texts)) if texts.get(key)), "")
+
+
+def shift_in_words(shift: Shift) -> str:
+    """Return what values are like, and what they usually are, as engineers read it.
+
+    Examples
+    --------
+    >>> shift_in_words(Shift(quantile=0.5, observed=340.0, usual=210.0, values=1520))
+    'median 340 of 1,520 values, usually 210'
+    >>> shift_in_words(Shift(quantile=0.99, observed=4.1e6, usual=1200.0, values=90))
+    '99th percentile 4,100,000 of 90 values, usually 1,200'
+    """
+    percent = round(100 * shift.quantile)
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(percent % 10 if percent // 10 != 1 else 0, "th")
+    what = "median" if percent == 50 else f"{percent}{ending} percentile"
+    observed, usual = (f"{v:,.0f}" if abs(v) >= 100 else f"{v:g}" for v in (shift.observed, shift.usual))
+    return f"{what} {observed} of {shift.values:,} values, usually {usual}"
 
 
 def value_in_words(value: str, language: str) -> str:

@@ -99,6 +99,7 @@ def show_command(case: str, db: str, as_json: bool) -> None:
 
 def _print_case(store: "Store", case: Case) -> None:
     from detector.desk.facts import fact_in_words
+    from detector.desk.wording import shift_in_words
     from streams.cli.words import moment, sentence, sparkline, state_of, story, where, zone_of
     from streams.store.queries import evidence, timeline
 
@@ -113,6 +114,8 @@ def _print_case(store: "Store", case: Case) -> None:
         out += [f"  {fact.kind.value}: {fact_in_words(fact, case.onset_ms)}" for fact in case.facts]
     found = evidence(store, case.id)
     out += ["", f"Why we think so: {case.observed:,} observed, {case.expected:,.1f} expected, score {case.score:.2f}"]
+    if case.shift is not None:
+        out.append(f"  {shift_in_words(case.shift)} (observed and expected count ranks among the usual values)")
     for signal in dict.fromkeys(entry.signal for entry in found):
         points = [entry.point for entry in found if entry.signal == signal]
         observed, expected = sparkline(points)

@@ -8,7 +8,7 @@ import msgspec
 
 from detector.config import Config
 from detector.desk.records import Case, CaseState, TimelineEntry
-from detector.desk.wording import value_in_words
+from detector.desk.wording import shift_in_words, value_in_words
 from detector.desk.zones import local
 from detector.watch.anomaly import Cause, Point
 from streams.store import Store
@@ -97,6 +97,8 @@ def sentence(case: Case, zone: str) -> str:
     since = moment(case.onset_ms, zone)
     until = f" until {moment(case.ended_ms, zone)}" if case.ended_ms is not None else ""
     head = f"{title_of(case)} since {since}{until}."
+    if case.affected is None and case.shift is not None:
+        return f"{head} {shift_in_words(case.shift).capitalize()}; nobody can be named."
     if case.affected is None:
         return f"{head} {case.observed:,} events where {case.expected:,.0f} were expected; nobody can be named."
     hit = case.affected.confirmed + case.affected.likely

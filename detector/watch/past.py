@@ -1,0 +1,234 @@
+"""Where a value signal's values lay in its own recent past: one distribution a cell, with forgetting.
+
+A cell that has few values of its own borrows its parents': at every level the odds of a higher value are the whole's,
+times what each of its dimension values makes of them, as a failure share's factors are. So a new version's first
+values are compared with what its city and its endpoint usually show, and a change of mix shifts nothing. Only the
+order of the values matters: what a bucket is worth is never used, so any shape will do, with zeros, ties and negative
+values.
+"""
+
+from typing import Any
+
+import numpy as np
+from scipy.special import expit, logit
+
+from detector.config import DAY_MS, HOUR_MS
+from detector.counter.record import MIRRORED, ZERO_BUCKET, Histograms
+from detector.events import Floats, Ints
+
+HALF_LIFE_MS = 3 * DAY_MS
+BORROWED = 40.0
+"""Values that a cell's parents are worth, and that the whole is worth to a dimension value."""
+MOST_COLUMNS = 256
+"""Beyond so many distinct buckets two neighbours become one column."""
+OFFSET = 1 << 15
+FORGOTTEN = 0.1
+"""A cell of which less than this much of a value is left has no past."""
+
+Cell = tuple[str, ...]
+
+
+def in_order(bucket: Ints) -> Ints:
+    """int64: a whole number for each bucket that rises with its values.
+
+    Examples
+    --------
+    >>> in_order(np.array([MIRRORED - 60, MIRRORED - 50, ZERO_BUCKET, -7, 50])).tolist()
+    [-32828, -32818, 0, 32761, 32818]
+    """
+    negative = (bucket < MIRRORED // 2) & (bucket != ZERO_BUCKET)
+    return np.where(bucket == ZERO_BUCKET, 0, np.where(negative, bucket - MIRRORED - OFFSET, bucket + OFFSET))
+
+
+def bucket_of(order: Ints) -> Ints:
+    """int64: the bucket of each such number."""
+    return np.where(order == 0, ZERO_BUCKET, np.where(order < 0, order + OFFSET + MIRRORED, order - OFFSET))
+
+
+class Past:
+    """The distributions of one signal's cells.
+
+    Attributes
+    ----------
+    levels : int64[columns]
+        What each column stands for, ascending: `in_order` of a bucket // `width`.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self.levels: Ints = np.zeros(0, np.int64)
+        self.width = 1
+        self._cells: dict[Cell, int] = {}
+        self._values: list[dict[str, int]] = [{} for _ in range(dimensions)]
+        self._codes: Ints = np.zeros((0, dimensions), np.int64)
+        self._own: Floats = np.zeros((0, 0))
+        """float64[cells, columns]: values seen, faded."""
+        self._margins: list[Floats] = [np.zeros((0, 0)) for _ in range(dimensions)]
+        """float64[values of the dimension, columns]."""
+        self._whole: Floats = np.zeros(0)
+        self._hour = -1
+
+    @property
+    def mass(self) -> float:
+        """Values that are remembered."""
+        return float(self._whole.sum())
+
+    # --- index ------------------------------------------------------------------------------------------------------
+
+    def rows(self, cells: list[Cell]) -> Ints:
+        """int64[cells]: each cell's row; unknown ones are added."""
+        new = [cell for cell in cells if cell not in self._cells]
+        if new:
+            codes = []
+            for cell in new:
+                self._cells[cell] = len(self._cells)
+                codes.append([known.setdefault(v, len(known)) for known, v in zip(self._values, cell, strict=True)])
+            self._codes = np.concatenate([self._codes, np.array(codes, np.int64).reshape(len(new), -1)])
+            self._own = _taller(self._own, len(self._cells), len(self.levels))
+            sizes = [len(known) for known in self._values]
+            self._margins = [_taller(m, size, len(self.levels)) for m, size in zip(self._margins, sizes, strict=True)]
+        return np.array([self._cells[cell] for cell in cells], np.int64)
+
+    def columns(self, bucket: Ints) -> Ints:
+        """int64[buckets]: each bucket's column; unknown ones are added."""
+        order = in_order(bucket) // self.width
+        new = np.setdiff1d(order, self.levels)
+        if len(new):
+            self._spread(np.union1d(self.levels, new), np.searchsorted(np.union1d(self.levels, new), self.levels))
+            while len(self.levels) > MOST_COLUMNS:
+                self.width *= 2
+                coarser = np.unique(self.levels // 2)
+                self._spread(coarser, np.searchsorted(coarser, self.levels // 2))
+                order //= 2
+        return np.searchsorted(self.levels, order)
+
+    def _spread(self, levels: Ints, to: Ints) -> None:
+        """Go on over other columns; `to` int64[old columns] is where each goes."""
+
+        def moved(old: Floats) -> Floats:
+            out = np.zeros((len(old), len(levels)))
+            np.add.at(out.T, to, old.T)
+            return out
+
+        self._own, self._margins = moved(self._own), [moved(m) for m in self._margins]
+        self._whole = moved(self._whole[None, :])[0]
+        self.levels = levels
+
+    # --- what is usual ----------------------------------------------------------------------------------------------
+
+    def below(self, rows: Ints) -> Floats:
+        """float64[rows, columns + 1]: probability that a cell's value lies below each column's lower end; the last: 1.
+
+        The cell's own past with its parents' as `BORROWED` values.
+        """
+        whole = self._whole + 0.5 / max(len(self.levels), 1)
+        share = whole / whole.sum()
+        base = _log_odds(share[None, :])
+        odds = np.repeat(base, len(rows), axis=0)
+        for d, margin in enumerate(self._margins):
+            codes, inverse = np.unique(self._codes[rows, d], return_inverse=True)
+            odds += (_log_odds(_blended(margin[codes], share[None, :])) - base)[inverse.ravel()]
+        # Sums of falling log odds less the whole's need not fall.
+        higher = np.minimum.accumulate(expit(odds), axis=1)
+        parents = -np.diff(np.concatenate([np.ones((len(rows), 1)), higher, np.zeros((len(rows), 1))], axis=1), axis=1)
+        return _cumulative(_blended(self._own[rows], parents))
+
+    def ranks(self, rows: Ints, histograms: Histograms) -> tuple[Floats, Floats]:
+        """float64[histogram rows] each: probability of a lower value than those, and of none higher.
+
+        Parameters
+        ----------
+        rows : int64[cells]
+            Of the cells that the histograms speak of.
+        """
+        columns = self.columns(histograms.bucket)
+        used, inverse = np.unique(histograms.cell, return_inverse=True)
+        below = self.below(rows[used])
+        at = inverse.ravel()
+        return below[at, columns], below[at, columns + 1]
+
+    def values_at(self, position: Floats) -> Ints:
+        """int64: the buckets in the middle of these columns."""
+        return bucket_of(self.levels[np.asarray(position, np.int64)] * self.width + (self.width - 1) // 2)
+
+    # --- learning ---------------------------------------------------------------------------------------------------
+
+    def learn(self, rows: Ints, histograms: Histograms) -> None:
+        """Add values; `rows` int64[cells], -1 where a cell learns nothing."""
+        row = rows[histograms.cell]
+        here = row >= 0
+        columns = self.columns(histograms.bucket)[here]
+        row, count = row[here], histograms.count[here].astype(np.float64)
+        np.add.at(self._own, (row, columns), count)
+        for d, margin in enumerate(self._margins):
+            np.add.at(margin, (self._codes[row, d], columns), count)
+        np.add.at(self._whole, columns, count)
+
+    def forget(self, window_ms: int) -> None:
+        """Let the past fade once an hour, and what has faded go once a day."""
+        hour = window_ms // HOUR_MS
+        if hour == self._hour:
+            return
+        hours = hour - self._hour if self._hour >= 0 else 0
+        factor = 0.5 ** (hours * HOUR_MS / HALF_LIFE_MS)
+        for sums in (self._own, *self._margins, self._whole):
+            sums *= factor
+        if hour * HOUR_MS // DAY_MS != self._hour * HOUR_MS // DAY_MS:
+            self._sweep()
+        self._hour = hour
+
+    def _sweep(self) -> None:
+        stay = np.flatnonzero(self._own.sum(axis=1) >= FORGOTTEN)
+        columns = np.flatnonzero(self._own[stay].sum(axis=0) > 0)
+        names = list(self._cells)
+        own = self._own[np.ix_(stay, columns)]
+        smaller = Past(len(self._values))
+        smaller.levels, smaller.width, smaller._hour = self.levels[columns], self.width, self._hour
+        smaller._whole = np.zeros(len(columns))
+        rows = smaller.rows([names[i] for i in stay.tolist()])
+        smaller._own[rows] = own
+        for d, margin in enumerate(smaller._margins):
+            np.add.at(margin, smaller._codes[:, d], own)
+        smaller._whole = own.sum(axis=0)
+        vars(self).update(vars(smaller))
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "levels": self.levels,
+            "width": self.width,
+            "cells": list(self._cells),
+            "own": self._own,
+            "margins": self._margins,
+            "whole": self._whole,
+            "hour": self._hour,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.levels, self.width, self._hour = state["levels"], state["width"], state["hour"]
+        self._whole = state["whole"]
+        self.rows([tuple(cell) for cell in state["cells"]])
+        self._own, self._margins = state["own"], list(state["margins"])
+
+
+def _taller(old: Floats, rows: int, columns: int) -> Floats:
+    if len(old) == rows:
+        return old
+    return np.concatenate([old.reshape(len(old), columns), np.zeros((rows - len(old), columns))])
+
+
+def _blended(own: Floats, parents: Floats) -> Floats:
+    """float64[rows, columns]: shares, with the parents' as `BORROWED` values."""
+    shares: Floats = (own + BORROWED * parents) / (own.sum(axis=1, keepdims=True) + BORROWED)
+    return shares
+
+
+def _cumulative(shares: Floats) -> Floats:
+    """float64[rows, columns + 1]: from 0 to 1."""
+    sums = np.concatenate([np.zeros((len(shares), 1)), np.cumsum(shares, axis=1)], axis=1)
+    clipped: Floats = np.minimum(sums / np.maximum(sums[:, -1:], 1e-12), 1.0)
+    return clipped
+
+
+def _log_odds(shares: Floats) -> Floats:
+    """float64[rows, columns - 1]: log odds of a value beyond each column but the last."""
+    odds: Floats = logit(np.clip(1.0 - np.cumsum(shares, axis=1)[:, :-1], 1e-7, 1.0 - 1e-7))
+    return odds

@@ -18,8 +18,7 @@ from detector.desk.records import Kind, Notice
 from detector.desk.templates import BODY, GREETING, LANGUAGES, SUBJECT
 from detector.desk.zones import local
 from detector.signals import ALL_OTHERS, Measure, Signal
-from detector.watch.anomaly import Shift
-from detector.watch.anomaly import Cause
+from detector.watch.anomaly import Cause, Shift
 
 BODY_LENGTH = 550
 SUBJECT_LENGTH = 120

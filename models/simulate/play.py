@@ -13,13 +13,12 @@ from models.simulate import texts
 from models.simulate.lines import Writer, rfc3339
 from models.simulate.noise import plan_campaigns
 from models.simulate.problems import Book, Planted, plan_problems
+from models.simulate.sizes import SHOP, SIZES
 from models.simulate.traffic import BLOCK_MS, Traffic, plan_bots
 from models.simulate.world import Shop, customers_for
 
 START_MS = 1_772_409_600_000
 """Monday 2026-03-02 07:00 WIB."""
-RATE = 12.0
-"""Events a second, averaged over a week."""
 
 _CAMPAIGN_DIMENSIONS = ("bank", "city", "endpoint", "method", "otp_provider", "platform")
 
@@ -37,7 +36,9 @@ class World:
         About how many events there will be; for a progress bar.
     """
 
-    def __init__(self, seed: int, days: float, rate: float, *, quiet_only: bool, noise: float, start_ms: int) -> None:
+    def __init__(
+        self, seed: int, days: float, rate: float, *, quiet_only: bool, noise: float, start_ms: int, segments: int
+    ) -> None:
         self.seed, self.days, self.rate, self.noise = seed, days, rate, noise
         self.start_ms, self.end_ms = start_ms, start_ms + int(days * DAY_MS)
         self.expected_events = int(rate * days * 86_400)
@@ -45,11 +46,11 @@ class World:
             message = f"days: expected more than 0, found {days}"
             raise ValueError(message)
         self._seeds = np.random.SeedSequence(seed).spawn(6)
-        self.shop = Shop(self._rng(0), start_ms, days, customers_for(rate))
+        self.shop = Shop(self._rng(0), start_ms, days, customers_for(rate), SIZES[segments])
         self.problems: tuple[Planted, ...] = ()
         if not quiet_only:
             self.problems = plan_problems(self._rng(1), self.shop, start_ms, days, rate)
-        self._people = texts.People(self.shop.customers)
+        self._people = texts.People(self.shop.customers, self.shop.size)
         self._truth: dict[str, Any] | None = None
         self.events = 0
         """Events given out by `blocks` so far."""
@@ -103,7 +104,7 @@ class World:
         return self._people.csv()
 
     def signals_yml(self) -> str:
-        return texts.signals_yml()
+        return texts.signals_yml(self.shop.size)
 
     def tocsin_yml(self) -> str:
         return texts.tocsin_yml()
@@ -112,11 +113,12 @@ class World:
 def simulate(
     seed: int,
     days: float,
-    rate: float = RATE,
+    rate: float | None = None,
     *,
     quiet_only: bool = False,
     noise: float = 1.0,
     start_ms: int = START_MS,
+    segments: int = SHOP,
 ) -> World:
     """Return a run of an Indonesian online shop and bank, with problems planted.
 
@@ -127,16 +129,18 @@ def simulate(
     days : float
         Length; problems begin after six hours at the earliest, and a run of two days has one of each kind.
     rate : float
-        Events a second, averaged over a week (an evening has 1.8 times as many).
+        Events a second, averaged over a week (an evening has 1.8 times as many); by default what suits the size.
     quiet_only : bool
         Plant nothing.
     noise : float
         How far shares and volumes wander, and how often campaigns and bots come; 2.0 is "noise doubled".
+    segments : int
+        How large the shop is: about so many segments has its largest signal. 10, 300, 5_000 or 50_000.
 
     Raises
     ------
     ValueError
-        The run has no length.
+        The run has no length, or there is no shop of that size.
 
     Examples
     --------
@@ -145,4 +149,8 @@ def simulate(
     >>> len(lines) == world.events, world.truth
     (True, {'seed': 1, 'problems': []})
     """
-    return World(seed, days, rate, quiet_only=quiet_only, noise=noise, start_ms=start_ms)
+    if segments not in SIZES:
+        message = f"segments: expected one of {', '.join(map(str, SIZES))}, found {segments}"
+        raise ValueError(message)
+    rate = SIZES[segments].rate if rate is None else rate
+    return World(seed, days, rate, quiet_only=quiet_only, noise=noise, start_ms=start_ms, segments=segments)

@@ -3,15 +3,17 @@
 import csv
 import io
 
+from models.simulate.sizes import Size, time_zone
 from models.simulate.words import EMAIL_DOMAINS, FAMILY_NAMES, GIVEN_NAMES
-from models.simulate.world import CITIES, LATENCY_LIMIT_MS, Customers, time_zone
+from models.simulate.world import LATENCY_LIMIT_MS, Customers
 
 
 class People:
     """Names and addresses of the customers, all invented, by index."""
 
-    def __init__(self, customers: Customers) -> None:
+    def __init__(self, customers: Customers, size: Size) -> None:
         self._customers = customers
+        self._zones = [time_zone(city) for city in size.cities.names]
         width = len(str(customers.count))
         self.ids = [f"c{i:0{width}d}" for i in range(1, customers.count + 1)]
         # No subscriber's number begins with 00 after the operator's prefix.
@@ -26,7 +28,6 @@ class People:
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
         writer.writerow(("id", "name", "language", "time_zone", "email", "phone", "consent", "login"))
-        zones = [time_zone(city) for city in CITIES]
         columns = zip(
             people.missing.tolist(),
             people.given.tolist(),
@@ -46,14 +47,17 @@ class People:
             address = f"{login}@{EMAIL_DOMAINS[i % len(EMAIL_DOMAINS)]}"
             language = "en" if english else "id"
             writer.writerow(
-                (self.ids[i], f"{first} {second}", language, zones[city], address, self.phones[i], consent, login)
+                (self.ids[i], f"{first} {second}", language, self._zones[city], address, self.phones[i], consent, login)
             )
         return out.getvalue()
 
 
-def signals_yml() -> str:
+def signals_yml(size: Size) -> str:
     """signals.yml: one signal per kind of event; those that planted problems touch are live."""
-    return _SIGNALS.replace("LIMIT_MS", str(LATENCY_LIMIT_MS))
+    text = _SIGNALS.replace("LIMIT_MS", str(LATENCY_LIMIT_MS))
+    for signal, dimensions in size.watched.items():
+        text = text.replace(f"<{signal}>", ", ".join(dimensions))
+    return text
 
 
 def tocsin_yml() -> str:
@@ -77,7 +81,7 @@ signals:
     events: {kind: login}
     bad: {outcome: failure}
     measure: share
-    dimensions: [app_version, otp_provider, city, platform]
+    dimensions: [<login-failures>]
     window: 1m
     severity: high
     mode: live
@@ -91,7 +95,7 @@ signals:
     events: {kind: payment}
     bad: {outcome: declined}
     measure: share
-    dimensions: [bank, method, city, app_version]
+    dimensions: [<payment-declines>]
     window: 1m
     severity: high
     mode: live
@@ -108,7 +112,7 @@ signals:
     events: {kind: checkout}
     measure: count
     direction: down
-    dimensions: [city, platform, app_version]
+    dimensions: [<checkout-silence>]
     window: 1m
     severity: critical
     mode: live
@@ -120,7 +124,7 @@ signals:
     measure: value
     value: latency_ms
     bad_above: LIMIT_MS
-    dimensions: [endpoint, city, app_version]
+    dimensions: [<api-latency>]
     window: 1m
     severity: medium
     mode: live

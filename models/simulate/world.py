@@ -11,40 +11,14 @@ from numpy.typing import NDArray
 
 from detector.config import DAY_MS
 from detector.events import Floats, Ints
+from models.simulate.sizes import SHOP, SIZES, Size
 
-CITIES = (
-    *("Jakarta", "Surabaya", "Bandung", "Medan", "Makassar", "Semarang", "Denpasar", "Palembang", "Yogyakarta"),
-    *("Balikpapan", "Pekanbaru", "Manado", "Ambon", "Jayapura"),
-)
-_CITY_WEIGHTS = np.array([24, 13, 11, 9, 7, 7, 6, 5, 5, 4, 4, 2.5, 1.5, 1], np.float64)
-_WITA = {"Makassar", "Denpasar", "Balikpapan", "Manado"}
-_WIT = {"Ambon", "Jayapura"}
 PLATFORMS = ("android", "ios")
-OTP_PROVIDERS = ("sms-satu", "sms-nusa", "wa-otp", "voice-otp", "mail-otp")
-_OTP_WEIGHTS = np.array([34, 26, 24, 8, 8], np.float64)
-BANKS = ("BCA", "BRI", "Mandiri", "BNI", "BSI", "CIMB Niaga", "Permata", "Danamon", "BTN", "OCBC")
-_BANK_WEIGHTS = np.array([24, 19, 17, 13, 8, 6, 4.5, 3.5, 3, 2], np.float64)
-METHODS = ("card", "va", "qris", "ewallet", "paylater")
-_METHOD_WEIGHTS = np.array([26, 27, 24, 17, 6], np.float64)
-ENDPOINTS = ("/home", "/search", "/product", "/cart", "/orders", "/balance", "/transfer")
-_ENDPOINT_WEIGHTS = np.array([24, 21, 21, 12, 9, 8, 5], np.float64)
-
 TRAVEL_SHARE = 0.08
 SECOND_BANK_SHARE = 0.2
 OTHER_OTP_SHARE = 0.12
 MISSING_SHARE = 0.02
 """Active customers whom the directory does not know."""
-
-
-def time_zone(city: str) -> str:
-    """IANA zone of a city.
-
-    Examples
-    --------
-    >>> time_zone("Jakarta"), time_zone("Denpasar"), time_zone("Ambon")
-    ('Asia/Jakarta', 'Asia/Makassar', 'Asia/Jayapura')
-    """
-    return "Asia/Jayapura" if city in _WIT else "Asia/Makassar" if city in _WITA else "Asia/Jakarta"
 
 
 @dataclass(frozen=True)
@@ -114,13 +88,13 @@ class Customers:
     Columns are int64[customers] indices into the tuples above; `activity` is float64[customers] with mean 1.
     """
 
-    def __init__(self, rng: np.random.Generator, count: int, releases: tuple[Release, ...]) -> None:
+    def __init__(self, rng: np.random.Generator, count: int, releases: tuple[Release, ...], size: Size) -> None:
         self.count = count
-        self.city = pick(rng, _CITY_WEIGHTS, count)
+        self.city = pick(rng, size.cities.weights, count)
         self.platform = (rng.random(count) < 0.24).astype(np.int64)
-        self.otp = pick(rng, _OTP_WEIGHTS, count)
+        self.otp = pick(rng, size.otp_providers.weights, count)
         # Banks are regional: each city leans to other ones.
-        lean = rng.lognormal(0.0, 0.5, (len(CITIES), len(BANKS))) * _BANK_WEIGHTS
+        lean = rng.lognormal(0.0, 0.5, (len(size.cities), len(size.banks))) * size.banks.weights
         self.bank = pick_row(rng, lean, self.city)
         self.second_bank = pick_row(rng, lean, self.city)
         self.activity = np.minimum(rng.lognormal(0.0, 0.9, count), 12.0)
@@ -171,13 +145,21 @@ def pick(rng: np.random.Generator, weights: Floats, n: int) -> Ints:
     return np.minimum(np.searchsorted(edges, rng.random(n), side="right"), len(weights) - 1)
 
 
+_ROWS_AT_ONCE = 50_000
+"""Keeps the table of a large population's choices small."""
+
+
 def pick_row(rng: np.random.Generator, weights: Floats, row: Ints) -> Ints:
     """One column index per entry of `row`, with that row's weights (float64[rows, columns])."""
     edges = np.cumsum(weights, axis=1)
     edges /= edges[:, -1:]
     u = rng.random(len(row))
-    column: Ints = np.minimum((u[:, None] >= edges[row]).sum(axis=1), weights.shape[1] - 1)
-    return column
+    column = np.empty(len(row), np.int64)
+    for start in range(0, len(row), _ROWS_AT_ONCE):
+        part = slice(start, start + _ROWS_AT_ONCE)
+        column[part] = (u[part, None] >= edges[row[part]]).sum(axis=1)
+    found: Ints = np.minimum(column, weights.shape[1] - 1)
+    return found
 
 
 @dataclass(frozen=True)
@@ -222,21 +204,24 @@ EFFECT_SD = 0.35
 class Shop:
     """The whole world that stands still: customers, dimensions, base failure shares, who uses what."""
 
-    def __init__(self, rng: np.random.Generator, start_ms: int, days: float, customers: int) -> None:
+    def __init__(
+        self, rng: np.random.Generator, start_ms: int, days: float, customers: int, size: Size = SIZES[SHOP]
+    ) -> None:
+        self.size = size
         self.releases = plan_releases(rng, start_ms, days)
         self.dimensions = Dimensions(
             {
                 "app_version": tuple(r.name for r in self.releases),
-                "otp_provider": OTP_PROVIDERS,
-                "city": CITIES,
+                "otp_provider": size.otp_providers.names,
+                "city": size.cities.names,
                 "platform": PLATFORMS,
-                "bank": BANKS,
-                "method": METHODS,
-                "endpoint": ENDPOINTS,
+                "bank": size.banks.names,
+                "method": size.methods.names,
+                "endpoint": size.endpoints.names,
             }
         )
-        self.customers = Customers(rng, customers, self.releases)
-        self.method_weights = rng.lognormal(0.0, 0.35, (len(BANKS), len(METHODS))) * _METHOD_WEIGHTS
+        self.customers = Customers(rng, customers, self.releases, size)
+        self.method_weights = rng.lognormal(0.0, 0.35, (len(size.banks), len(size.methods))) * size.methods.weights
         self.base = {kind.name: self._base(rng, kind) for kind in KINDS if kind.bad_share}
 
     def _base(self, rng: np.random.Generator, kind: Kind) -> Floats:
@@ -255,9 +240,10 @@ class Shop:
             elif name == "platform":
                 columns.append(people.platform[customer])
             elif name == "city":
-                columns.append(_mostly(rng, people.city[customer], _CITY_WEIGHTS, TRAVEL_SHARE))
+                columns.append(_mostly(rng, people.city[customer], self.size.cities.weights, TRAVEL_SHARE))
             elif name == "otp_provider":
-                columns.append(_mostly(rng, people.otp[customer], _OTP_WEIGHTS, OTHER_OTP_SHARE))
+                usual = self.size.otp_providers.weights
+                columns.append(_mostly(rng, people.otp[customer], usual, OTHER_OTP_SHARE))
             elif name == "bank":
                 second = rng.random(n) < SECOND_BANK_SHARE
                 bank = np.where(second, people.second_bank[customer], people.bank[customer])
@@ -265,7 +251,7 @@ class Shop:
             elif name == "method" and bank is not None:
                 columns.append(pick_row(rng, self.method_weights, bank))
             else:
-                columns.append(pick(rng, _ENDPOINT_WEIGHTS, n))
+                columns.append(pick(rng, self.size.endpoints.weights, n))
         return columns
 
 

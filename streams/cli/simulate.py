@@ -23,7 +23,8 @@ class _Number(click.FloatRange):
 @common.command(
     example="tocsin simulate --seed 7 --days 2 --out run\n"
     "tocsin replay --config run --db run/tocsin.db run/events.ndjson\n"
-    "tocsin simulate --seed 7 --days 14 --quiet-only --noise 2 --out quiet"
+    "tocsin simulate --seed 7 --days 14 --quiet-only --noise 2 --out quiet\n"
+    "tocsin simulate --seed 7 --days 1 --segments 5000 --out bank"
 )
 @option("--seed", type=click.IntRange(min=0), required=True, metavar="N", help="Everything is drawn from it.")
 @option(
@@ -39,9 +40,14 @@ class _Number(click.FloatRange):
 @option(
     "--rate",
     type=_Number(min=0.01, max=10_000),
-    default=12.0,
     metavar="EVENTS_PER_S",
-    help="Events a second, averaged over a week.",
+    help="Events a second, averaged over a week; by default what suits the size: 2, 12, 40 or 120.",
+)
+@option(
+    "--segments",
+    type=click.Choice(["10", "300", "5000", "50000"]),
+    default="300",
+    help="How large the shop is: about so many segments has its largest signal.",
 )
 @option("--quiet-only", is_flag=True, help="Plant nothing.")
 @option(
@@ -52,7 +58,9 @@ class _Number(click.FloatRange):
     help="How far things wander when nothing is wrong; 2 is twice as far as usual.",
 )
 @json_option
-def command(seed: int, days: float, out: Path, rate: float, quiet_only: bool, noise: float, as_json: bool) -> None:
+def command(
+    seed: int, days: float, out: Path, rate: float | None, segments: str, quiet_only: bool, noise: float, as_json: bool
+) -> None:
     """Write seeded traffic of an online shop and bank, with problems planted.
 
     Makes events.ndjson, customers.csv, signals.yml, tocsin.yml and truth.json (what was planted, and whom it hit).
@@ -60,7 +68,7 @@ def command(seed: int, days: float, out: Path, rate: float, quiet_only: bool, no
     """
     from models.simulate import simulate
 
-    world = simulate(seed, days, rate, quiet_only=quiet_only, noise=noise)
+    world = simulate(seed, days, rate, quiet_only=quiet_only, noise=noise, segments=int(segments))
     out.mkdir(parents=True, exist_ok=True)
     truth = out / "truth.json"
     # The truth is written last: a run that was cut off has none, not another run's.

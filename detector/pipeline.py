@@ -37,6 +37,7 @@ from detector.signals import PART, Signal
 from detector.watch.anomaly import Anomaly
 from detector.watch.budget import Operating
 from detector.watch.control import Control, Fact, Withdrawn
+from detector.watch.exceedance import watch_of
 from detector.watch.watch import Watch
 
 Told = Command | Delivered | Fact | Withdrawn
@@ -118,7 +119,7 @@ class Pipeline:
         self._directory, self._learn_only = directory, learn_only
         self._recent = _Recent(history)
         self._counters = [Counter(config, p) for p in range(partitions)]
-        self._watches = {s.name: Watch(config, s) for s in sorted(config.signals, key=lambda s: s.name)}
+        self._watches = {s.name: watch_of(config, s) for s in sorted(config.signals, key=lambda s: s.name)}
         self._desk = Desk(config)
         self._waiting: dict[int, list[WindowRecord]] = {}
         self._next_ms: int | None = None

@@ -7,17 +7,20 @@ other share, with its baseline, evidence, budget, causes, tracks and onset:
   Poisson distributed with mean 1 when all is as usual: what the evidence takes for granted. It sees a shift of the
   whole distribution with four fifths of what could be known, and wider spread;
 - the *tail* counts the values beyond the level of one in fifty: a few that take very long, while the rest is as ever.
+  Its level follows the middle of the last hours: what moves everything is the body's to say, and no noise of the tail.
 
 A value in the midst of many equal ones counts as the average of the ranks it may have: ties, zeros and coarse scales
 shift nothing. Who was hit cannot be said: a value is high or low only among many.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit
 from scipy.stats import poisson
 
 from detector.config import MINUTE_MS, Config
@@ -60,20 +63,26 @@ class Channel:
     trials: int
     effects: tuple[float, ...]
     quantile: float
+    follows: float = 0.0
+    """By how much the levels' log odds move with those of the middle in the last hours."""
 
 
 BODY = Channel("body", tuple(float(poisson.cdf(i, 1.0)) for i in range(5)), 8, (1.25, 1.6, 2.5, 5.0), 0.5)
-TAIL = Channel("tail", (0.98,), 1, EFFECTS_UP, 0.98)
+TAIL = Channel("tail", (0.98,), 1, EFFECTS_UP, 0.98, follows=1.5)
+"""A small shift of a normal distribution moves the log odds at 0.98 by 2.47 standard deviations, at the middle by
+1.6."""
 CHANNELS = (BODY, TAIL)
 
 
-def exceedances(low: Floats, high: Floats, levels: tuple[float, ...], *, up: bool) -> Floats:
+def exceedances(low: Floats, high: Floats, levels: Sequence[float | Floats], *, up: bool) -> Floats:
     """float64[values]: how many of the levels each value is beyond, on average over the ranks it may have.
 
     Parameters
     ----------
     low, high : float64[values]
         Probability of a lower value, and of none higher.
+    levels
+        Each one for all values, or float64[values].
     up
         False: low values are the bad ones.
 
@@ -101,8 +110,13 @@ class ChannelWatch(Watch):
     def _counts(self, record: SignalWindow) -> tuple[Floats, Floats]:
         if record.values is None:
             return super()._counts(record)
-        low, high = self.past.ranks(self.past.rows(record.cells), record.values)
-        beyond = exceedances(low, high, self.counted.levels, up=self.signal.direction is Direction.UP)
+        rows, up = self.past.rows(record.cells), self.signal.direction is Direction.UP
+        low, high = self.past.ranks(rows, record.values)
+        levels: Sequence[float | Floats] = self.counted.levels
+        if self.counted.follows:
+            moved = self.counted.follows * self.past.drift(rows)[record.values.cell]
+            levels = [expit(logit(level) + (moved if up else -moved)) for level in self.counted.levels]
+        beyond = exceedances(low, high, levels, up=up)
         cell, count = record.values.cell, record.values.count.astype(np.float64)
         observed = np.bincount(cell, weights=count * beyond, minlength=len(record.cells))
         number = np.bincount(cell, weights=count, minlength=len(record.cells))
@@ -157,6 +171,8 @@ class ValueWatch(ChannelWatch):
             return
         rows = self.past.rows(record.cells)
         if self._begun:
+            above = exceedances(*self.past.ranks(rows, record.values), (0.5,), up=True)
+            self.past.follow(rows, record.values, above, self.signal.window_ms)
             for watch in (self, *self._others):
                 rows = np.where(watch.holds(record.cells, window_ms), -1, rows)
         self.past.learn(rows, record.values)

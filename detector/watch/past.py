@@ -17,8 +17,12 @@ from detector.counter.record import MIRRORED, ZERO_BUCKET, Histograms
 from detector.events import Floats, Ints
 
 HALF_LIFE_MS = 3 * DAY_MS
+LATELY_MS = HOUR_MS
+"""Half-life of what is known of the last hours."""
 BORROWED = 40.0
 """Values that a cell's parents are worth, and that the whole is worth to a dimension value."""
+STEADY = 200.0
+"""Values that "as ever" is worth where the last hours are told from the past."""
 MOST_COLUMNS = 256
 """Beyond so many distinct buckets two neighbours become one column."""
 OFFSET = 1 << 15
@@ -65,7 +69,12 @@ class Past:
         self._margins: list[Floats] = [np.zeros((0, 0)) for _ in range(dimensions)]
         """float64[values of the dimension, columns]."""
         self._whole: Floats = np.zeros(0)
+        self._lately: list[Floats] = [np.zeros((2, 0)) for _ in range(dimensions)]
+        """float64[2, values]: of the last hours, values above the past's middle, and all."""
+        self._lately_whole: Floats = np.zeros(2)
         self._hour = -1
+        self._known: tuple[Histograms, tuple[Floats, Floats]] | None = None
+        """The last window's ranks: derived, kept only for speed."""
 
     @property
     def mass(self) -> float:
@@ -86,6 +95,7 @@ class Past:
             self._own = _taller(self._own, len(self._cells), len(self.levels))
             sizes = [len(known) for known in self._values]
             self._margins = [_taller(m, size, len(self.levels)) for m, size in zip(self._margins, sizes, strict=True)]
+            self._lately = [_taller(m.T, size, 2).T for m, size in zip(self._lately, sizes, strict=True)]
         return np.array([self._cells[cell] for cell in cells], np.int64)
 
     def columns(self, bucket: Ints) -> Ints:
@@ -140,11 +150,26 @@ class Past:
         rows : int64[cells]
             Of the cells that the histograms speak of.
         """
-        columns = self.columns(histograms.bucket)
-        used, inverse = np.unique(histograms.cell, return_inverse=True)
-        below = self.below(rows[used])
-        at = inverse.ravel()
-        return below[at, columns], below[at, columns + 1]
+        if self._known is None or self._known[0] is not histograms:
+            columns = self.columns(histograms.bucket)
+            used, inverse = np.unique(histograms.cell, return_inverse=True)
+            below = self.below(rows[used])
+            at = inverse.ravel()
+            self._known = histograms, (below[at, columns], below[at, columns + 1])
+        return self._known[1]
+
+    def drift(self, rows: Ints) -> Floats:
+        """float64[cells]: how far each cell's middle has moved in the last hours: log odds of a value above the past's.
+
+        Of the whole and of the dimension values; what a single cell does is not followed.
+        """
+        above, every = self._lately_whole
+        share = (above + STEADY / 2) / (every + STEADY)
+        whole = float(logit(share))
+        out = np.full(len(rows), whole)
+        for d, (moved, number) in enumerate(self._lately):
+            out += (logit((moved + STEADY * share) / (number + STEADY)) - whole)[self._codes[rows, d]]
+        return out
 
     def values_at(self, position: Floats) -> Ints:
         """int64: the buckets in the middle of these columns."""
@@ -154,6 +179,7 @@ class Past:
 
     def learn(self, rows: Ints, histograms: Histograms) -> None:
         """Add values; `rows` int64[cells], -1 where a cell learns nothing."""
+        self._known = None
         row = rows[histograms.cell]
         here = row >= 0
         columns = self.columns(histograms.bucket)[here]
@@ -162,6 +188,16 @@ class Past:
         for d, margin in enumerate(self._margins):
             np.add.at(margin, (self._codes[row, d], columns), count)
         np.add.at(self._whole, columns, count)
+
+    def follow(self, rows: Ints, histograms: Histograms, above: Floats, width_ms: int) -> None:
+        """Take a window as the latest; `above` float64[histogram rows] is each one's part above the middle."""
+        fade = 0.5 ** (width_ms / LATELY_MS)
+        counts = np.stack([histograms.count * above, histograms.count])
+        codes = self._codes[rows[histograms.cell]]
+        for d, lately in enumerate(self._lately):
+            lately *= fade
+            np.add.at(lately.T, codes[:, d], counts.T)
+        self._lately_whole = self._lately_whole * fade + counts.sum(axis=1)
 
     def forget(self, window_ms: int) -> None:
         """Let the past fade once an hour, and what has faded go once a day."""
@@ -189,6 +225,9 @@ class Past:
         for d, margin in enumerate(smaller._margins):
             np.add.at(margin, smaller._codes[:, d], own)
         smaller._whole = own.sum(axis=0)
+        smaller._lately_whole = self._lately_whole
+        for d, (old, new) in enumerate(zip(self._values, smaller._values, strict=True)):
+            smaller._lately[d] = self._lately[d][:, [old[value] for value in new]]
         vars(self).update(vars(smaller))
 
     def state(self) -> dict[str, Any]:
@@ -199,6 +238,8 @@ class Past:
             "own": self._own,
             "margins": self._margins,
             "whole": self._whole,
+            "lately": self._lately,
+            "lately_whole": self._lately_whole,
             "hour": self._hour,
         }
 
@@ -207,6 +248,7 @@ class Past:
         self._whole = state["whole"]
         self.rows([tuple(cell) for cell in state["cells"]])
         self._own, self._margins = state["own"], list(state["margins"])
+        self._lately, self._lately_whole = list(state["lately"]), state["lately_whole"]
 
 
 def _taller(old: Floats, rows: int, columns: int) -> Floats:

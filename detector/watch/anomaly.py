@@ -104,5 +104,7 @@ class Anomaly(msgspec.Struct, frozen=True, kw_only=True):
     rewrite: bool
     contrasts: tuple[Contrast, ...] = ()
     """Given with `rewrite`; cells that are not named have weight 1."""
+    new_level: float | None = None
+    """Given with `ended`: it has become normal, at so many times what was expected before."""
     why: Why
     format: int = FORMAT

@@ -226,6 +226,11 @@ class ShareBaseline:
         own: Floats = (self._cell[0, rows] + prior) / (self._cell[1, rows] + prior)
         return own
 
+    def accept(self, rows: Ints, factor: float) -> None:
+        """These cells' failures have become normal at so many times what was expected."""
+        prior = 1.0 / self._cell_spread
+        self._cell[0, rows] = np.maximum((self._cell[0, rows] + prior) * factor - prior, 0.0)
+
     def learn_spread(self) -> None:
         """How much cells differ beyond their values: the variance of ln(K/M) beyond chance, with a prior."""
         observed, expected = self._cell

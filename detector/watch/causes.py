@@ -1,4 +1,4 @@
-"""The smallest set of dimension values that explains an excess: single values and pairs, up to three.
+"""The smallest set of dimension values that explains an excess: single values, pairs and triples, up to three of them.
 
 A candidate scores the log likelihood ratio of "its own rate" against "as expected, had the noise done its worst" over
 its cells, less what it costs to name it: so the slow wandering of a big segment is no cause, and of two nested sets
@@ -15,6 +15,8 @@ from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.segments import families_of
 
 MOST = 3
+REFINED = 3
+"""Triples are looked for in so many of the best pairs."""
 NEXT_NATS = 10.0
 """What a further cause must bring by itself, net of its cost …"""
 NEXT_BOUNDED_NATS = 15.0
@@ -80,7 +82,7 @@ def _sums(groups: Ints, values: Floats) -> Floats:
 
 
 def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, noise: Floats) -> list[Found]:
-    """The best candidate of the whole, of every dimension and of every pair of dimensions, best first.
+    """The best candidate of the whole, every dimension, every pair, and of the triples in the best pairs; best first.
 
     `sizes` is the number of values per dimension: naming one of many costs ln(how many). `noise` is float64[families],
     in the order of `Segments.families`.
@@ -107,16 +109,53 @@ def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, n
         out.append(
             Found(family, tuple(reversed(values)), float(gain[best]), float(a[best]), float(m[best]), float(n[best]))
         )
-    return sorted(out, key=lambda c: (-c.score, len(c.family), c.family, c.values))
+    pairs = sorted((c for c in out if len(c.family) == 2), key=_rank)[:REFINED]
+    for pair in pairs:
+        out += _narrower(pair, cells, sizes, share=share, up=up, noise=noise)
+    return sorted(out, key=_rank)
 
 
-def family_index(family: tuple[int, ...], dimensions: int) -> int:
-    """Where a set of dimensions stands in `Segments.families`."""
-    return families_of(dimensions).index(family)
+def _rank(found: Found) -> tuple[float, int, tuple[int, ...], tuple[int, ...]]:
+    return -found.score, len(found.family), found.family, found.values
+
+
+def _narrower(
+    pair: Found, cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, noise: Floats
+) -> list[Found]:
+    """The best triple in a pair, for each third dimension: what is wrong in three dimensions shows in all its pairs."""
+    inside = cells.take(np.flatnonzero(pair.covers(cells.codes)))
+    dimensions = cells.codes.shape[1]
+    out = []
+    for third in range(dimensions):
+        if third in pair.family:
+            continue
+        family = tuple(sorted((*pair.family, third)))
+        named = min(float(np.prod([sizes[d] for d in family])), float(len(cells.codes)))
+        a, m, n = (
+            np.bincount(inside.codes[:, third], weights=w, minlength=sizes[third]).astype(np.float64)
+            for w in (inside.observed, inside.expected, inside.trials)
+        )
+        null = np.maximum(wandered(m, noise_of(family, noise, dimensions), up=up), 1e-9)
+        gain = binomial_gain(a, np.minimum(null, 0.97 * n), n) if share else poisson_gain(a, null)
+        gain = np.where(((a > null) if up else (a < null)) & (m > 0), gain, -np.inf) - np.log(named) - 3
+        best = int(gain.argmax())
+        if np.isfinite(gain[best]):
+            fixed = dict(zip(pair.family, pair.values, strict=True)) | {third: best}
+            values = tuple(fixed[d] for d in family)
+            out.append(Found(family, values, float(gain[best]), float(a[best]), float(m[best]), float(n[best])))
+    return out
+
+
+def noise_of(family: tuple[int, ...], noise: Floats, dimensions: int) -> float:
+    """Standard deviation of the log rate in segments that fix these dimensions; of three, that of the noisiest pair."""
+    known = families_of(dimensions)
+    if len(family) <= 2:
+        return float(noise[known.index(family)])
+    return max(float(noise[i]) for i, f in enumerate(known) if len(f) == 2 and set(f) <= set(family))
 
 
 def _stands_alone(found: Found, noise: Floats, dimensions: int) -> bool:
-    sigma = noise[family_index(found.family, dimensions)]
+    sigma = noise_of(found.family, noise, dimensions)
     counts = np.array([found.observed]), np.array([max(found.expected, 1e-9)])
     bounded = float(deviance(*counts, np.array([1 / sigma**2]))[0])
     return found.score >= NEXT_NATS and bounded >= NEXT_BOUNDED_NATS

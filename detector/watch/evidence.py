@@ -139,13 +139,14 @@ class Evidence:
     Attributes
     ----------
     score : float64[segments]
-        Nats after the last window; 0 outside a span or where the deviation is in the good direction.
+        Nats after the last window; 0 outside a span, where fewer than `least` were counted in it, and where the
+        deviation is in the good direction.
     start_ms : int64[segments]
         Where the span of the strongest effect began.
     """
 
-    def __init__(self, effects: tuple[float, ...]) -> None:
-        self._effects: Floats = np.array(effects)
+    def __init__(self, effects: tuple[float, ...], least: int = 0) -> None:
+        self._effects, self._least = np.array(effects), least
         self._up = effects[0] > 1
         width = len(effects)
         self._cusum: Floats = np.zeros((0, width))
@@ -203,7 +204,7 @@ class Evidence:
         m = np.where(inside, self._expected[rows] + mu, 0.0)
         start = np.where(inside, start, 0)
         nats = np.zeros(cusum.shape)
-        row, column = np.nonzero(inside & ((a > m) if self._up else (a < m)))
+        row, column = np.nonzero(inside & (((a > m) & (a >= self._least)) if self._up else (a < m)))
         of_start, of_noise = averaged(length[row, column])
         variance = of_start * variance0[row, column] + of_noise * spread[row, 0]
         nats[row, column] = deviance(a[row, column], np.maximum(m[row, column], 1e-12), 1.0 / variance)
@@ -218,6 +219,31 @@ class Evidence:
     def learn(self, touched: Touched, quiet: NDArray[np.bool_]) -> None:
         """Nothing: what is normal is the baseline's to learn."""
 
+    def spans(self, rows: Ints) -> Ints:
+        """int64[rows, effects]: where each effect's span began; 0 where there is none."""
+        began: Ints = self._start_ms[rows]
+        return began
+
+    def explain(self, rows: Ints, observed: Floats, share: Floats) -> None:
+        """Take out of open spans what a problem explains; what is left is scored with the next window.
+
+        Parameters
+        ----------
+        rows : int64[rows]
+        observed : float64[rows, effects]
+            What was counted in the problem's cells since the span began.
+        share : float64[rows, effects]
+            These cells' share of what was expected.
+        """
+        a = np.maximum(self._observed[rows] - observed, 0.0)
+        m = self._expected[rows] * (1.0 - np.clip(share, 0.0, 1.0))
+        r = self._effects[None, :]
+        left = np.minimum(self._cusum[rows], np.clip(a * np.log(r) - m * (r - 1.0), 0.0, CUSUM_CAP))
+        inside = left > 0
+        self._cusum[rows], self._open[rows], self.score[rows] = left, inside.any(axis=1), 0.0
+        self._observed[rows], self._expected[rows] = np.where(inside, a, 0.0), np.where(inside, m, 0.0)
+        self._start_ms[rows] = np.where(inside, self._start_ms[rows], 0)
+
     def reset(self, rows: Ints) -> None:
         """End the spans of these segments."""
         for name in _ARRAYS:
@@ -229,7 +255,7 @@ class Evidence:
             setattr(self, name, getattr(self, name)[rows])
 
     def state(self) -> dict[str, Any]:
-        return {k: v for k, v in vars(self).items() if k not in ("_effects", "_up")}
+        return {k: v for k, v in vars(self).items() if k not in ("_effects", "_least", "_up")}
 
     def restore(self, state: dict[str, Any]) -> None:
         vars(self).update(state)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from detector.config import HOUR_MS, MINUTE_MS
 from detector.events import Floats, Ints
 from detector.watch.anomaly import Cause, Contrast, Phase, Point
-from detector.watch.causes import Cells, Found, family_index, find_causes
+from detector.watch.causes import Cells, Found, find_causes, noise_of
 from detector.watch.evidence import deviance, poisson_gain, wandered
+from detector.watch.newlevel import new_level
 from detector.watch.segments import Segments
 from detector.watch.span import SILENT, end, onset
 
@@ -108,6 +109,8 @@ class Track:
     likely_end_ms: int | None = None
     """Where it may have ended, not yet on evidence: what came after tells nothing of the causes."""
     recovering_since_ms: int | None = None
+    new_level: float | None = None
+    """It ended because it has become normal: so many times what was expected."""
     observed: int = 0
     expected: float = 0.0
     trials: int = 0
@@ -212,7 +215,7 @@ class Track:
             a, m = float(cells.observed[here].sum()), max(float(cells.expected[here].sum()), 1e-9)
             cost = sum(np.log(max(len(segments.values[segments.dimensions.index(d)]), 1)) + 1 for d in where)
             dimensions = tuple(sorted(segments.dimensions.index(d) for d in where))
-            sigma = float(self.noises[family_index(dimensions, len(segments.dimensions))])
+            sigma = noise_of(dimensions, self.noises, len(segments.dimensions))
             null = wandered(np.array([m]), sigma, up=self.up)
             if (a > null[0]) == self.up:
                 total += float(poisson_gain(np.array([a]), null)[0]) - cost
@@ -269,7 +272,10 @@ class Track:
                 start = sum(w.window_ms < self.onset_ms for w in self.windows)
                 self.lasting = np.concatenate([np.ones(max(first - start, 0)), lasting[max(start - first, 0) :]])
                 self.rewrite = True
-            elif not self.up and self._a_new_level(k, mu, width_ms):
+            elif not self.up and self._merely_lower(k, mu, width_ms):
+                self.ended_ms, self.phase, self.rewrite = now_ms, Phase.ENDED, True
+            elif (lasting_level := self._lasting(k, mu, n, first, now_ms, width_ms)) is not None:
+                self.new_level = round(lasting_level, 6)
                 self.ended_ms, self.phase, self.rewrite = now_ms, Phase.ENDED, True
             elif self.phase is not Phase.OPENED or self.told:
                 self.phase = Phase.UPDATED
@@ -311,7 +317,15 @@ class Track:
         above = (a - m + 1.645 * np.sqrt(a + 1.0)) if self.up else (m - a + 1.645 * np.sqrt(m + 1.0))
         return bool(above / weight < QUARTER * self._peak(k, mu, n, first, stop))
 
-    def _a_new_level(self, k: Floats, mu: Floats, width_ms: int) -> bool:
+    def _lasting(self, k: Floats, mu: Floats, n: Floats, first: int, now_ms: int, width_ms: int) -> float | None:
+        """What has become normal, as a factor of what was expected; asked once an hour."""
+        if now_ms // HOUR_MS == (now_ms - width_ms) // HOUR_MS:
+            return None
+        columns = k[first:], mu[first:], n[first:]
+        found = new_level(*columns, width_ms, share=self.share, up=self.up, noise=self.noise)
+        return None if found is None else found.factor
+
+    def _merely_lower(self, k: Floats, mu: Floats, width_ms: int) -> bool:
         """Whether what looked like silence is a volume that is merely lower, and has been for hours."""
         hours, last = int(NEW_LEVEL_MS // width_ms), int(HOUR_MS // width_ms)
         age = (self.windows[-1].window_ms - self.detected_ms) // width_ms

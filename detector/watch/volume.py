@@ -154,6 +154,17 @@ class VolumeBaseline:
         self._now = self._now * self._now_fade + total
         self._now_weight = self._now_weight * self._now_fade + 1.0
 
+    def doubt(self, window_ms: int) -> float:
+        """Variance of the log volume for want of days like this one."""
+        return self._season.doubt(window_ms)
+
+    def accept(self, rows: Ints, factor: float) -> None:
+        """These cells' volume has become normal at so many times what was expected."""
+        before = float(self.cell_seen.sum())
+        self.cell_seen[rows] *= factor
+        self._cell_level[rows] *= factor
+        self._level *= float(self.cell_seen.sum()) / max(before, 1e-12)
+
     def state(self) -> dict[str, Any]:
         constant = (
             "_segments",

@@ -29,6 +29,8 @@ from detector.watch.volume import VolumeBaseline
 HOLD_NATS = 6.0
 """From here on a segment teaches the baseline nothing, for hours at most."""
 HOLD_MS = 6 * HOUR_MS
+EXPLAINED_NATS = 3.0
+"""Where a problem is found, segments that overlap it keep so much evidence if the rest of them brought it."""
 FORGET_MS = 8 * DAY_MS
 LOOK_BACK_MS = 6 * HOUR_MS
 """How far before a span's start the windows are read again, to date the onset."""
@@ -68,7 +70,8 @@ class Watch:
         self._live = sum(s.mode == signal.mode for s in config.signals)
         self._segments = Segments(signal.dimensions)
         sought = effects or (EFFECTS_UP if self._up else EFFECTS_DOWN)
-        self._evidence: Detector = detector_of(signal, lambda: Evidence(sought), up=self._up)
+        least = signal.min_people if signal.names_people and not self._attempts else 0
+        self._evidence: Detector = detector_of(signal, lambda: Evidence(sought, least), up=self._up)
         self._rates = ShareBaseline(self._segments, signal.window_ms)
         self._volume = VolumeBaseline(self._segments, signal.window_ms, up=self._up, attempts=self._attempts)
         self._noise_fade = fading(HOUR_MS, NOISE_HALF_LIFE_MS)
@@ -191,8 +194,7 @@ class Watch:
                 track.advance(self._segments, self._free(but=track), self.signal.window_ms)
                 taken = track.inside(self._segments) & ~before
                 if taken.any():
-                    # What these cells had brought against other segments is explained now.
-                    self._evidence.reset(np.unique(self._segments.cell_segments[taken]))
+                    self._explain(track, taken)
                 out.append(self._said(track, window_ms))
                 self._operating.climbed(track.id, track.score)
                 if track.phase is Phase.ENDED:
@@ -218,7 +220,8 @@ class Watch:
                 corrected = np.where(self._segments.level()[touched] > 0, np.minimum(corrected, implied), corrected)
                 corrected = np.maximum(corrected, 1e-9)
         sigma = noise[family]
-        return sigma**2 + ignorance, corrected, 1.0 + 1.0 / np.sqrt(known)
+        doubt = (self._rates if self._share else self._volume).doubt(self._window_ms)
+        return sigma**2 + ignorance + doubt, corrected, 1.0 + 1.0 / np.sqrt(known)
 
     def _hold(self, touched: Ints, window_ms: int) -> Flags:
         """bool[touched]: those that may learn; the others are held while their evidence stands, for a day at most."""
@@ -286,10 +289,38 @@ class Watch:
                 continue
             self._tracks.append(track)
             self._operating.raised(track.id, window_ms, int(level[worst]), track.onset_ms, float(limits[level[worst]]))
-            covered = track.inside(self._segments)
-            self._evidence.reset(np.unique(self._segments.cell_segments[covered]))
+            self._explain(track, track.inside(self._segments))
             out.append(self._said(track, window_ms))
         return out
+
+    def _explain(self, track: Track, taken: Flags) -> None:
+        """Take what these cells (bool[cells]) have brought against other segments out of their evidence.
+
+        A second problem that overlaps keeps what it has gathered by itself: the track's windows say how much that is.
+        """
+        rows = np.unique(self._segments.cell_segments[taken])
+        own = self._evidence
+        kept = rows[own.score[rows] >= EXPLAINED_NATS] if isinstance(own, Evidence) and self._up else rows[:0]
+        own.reset(np.setdiff1d(rows, kept))
+        if not isinstance(own, Evidence) or not len(kept):
+            return
+        began = own.spans(kept)
+        place = np.full(len(self._segments), -1)
+        place[kept] = np.arange(len(kept))
+        sums = np.zeros((3, *began.shape))
+        since_ms = int(began[began > 0].min(initial=self._window_ms))
+        for window in track.windows:
+            if window.window_ms < since_ms:
+                continue
+            at = place[self._segments.cell_segments[window.rows]]
+            cell, family = np.nonzero(at >= 0)
+            where = at[cell, family]
+            ours = taken[window.rows][cell]
+            counted, usual = window.observed[cell], window.expected[cell]
+            columns = (counted * ours, usual * ours, usual)
+            found = np.stack([np.bincount(where, weights=c, minlength=len(kept)) for c in columns])
+            sums += found[:, :, None] * ((began > 0) & (began <= window.window_ms))[None, :, :]
+        own.explain(kept, sums[0] / self._volume.clump, sums[1] / np.maximum(sums[2], 1e-12))
 
     def _open(self, segment: int, threshold: float, window_ms: int, look: Look) -> Track | None:
         """A track for what made this segment surprising; None where a second look finds nothing that stands."""
@@ -365,6 +396,7 @@ class Watch:
             points=points,
             rewrite=rewrite,
             contrasts=track.contrasts(self._segments) if rewrite else (),
+            new_level=track.new_level,
             why=Why(
                 score_nats=round(track.score, 3),
                 threshold_nats=round(track.threshold, 3),
@@ -386,6 +418,9 @@ class Watch:
             other.without(self._segments, [w for w in track.wheres if key_of(w) not in own], *span)
         covered = track.inside(self._segments)
         self._evidence.reset(np.unique(self._segments.cell_segments[covered]))
+        if track.new_level is not None:
+            baseline = self._rates if self._share else self._volume
+            baseline.accept(np.flatnonzero(covered), track.new_level)
 
     def _free(self, but: Track | None = None) -> Flags:
         """bool[cells]: those in no open track (other than `but`), and in no planned work: all that is as usual."""

@@ -67,7 +67,6 @@ class Watch:
         self._share = signal.measure is not Measure.COUNT
         self._up = signal.direction is Direction.UP or self._share
         self._attempts = signal.count_by is CountBy.ATTEMPTS
-        self._live = sum(s.mode == signal.mode for s in config.signals)
         self._segments = Segments(signal.dimensions)
         sought = effects or (EFFECTS_UP if self._up else EFFECTS_DOWN)
         least = signal.min_people if signal.names_people and not self._attempts else 0
@@ -79,7 +78,8 @@ class Watch:
         self._cell_seen_ms: Ints = np.zeros(0, np.int64)
         self._tracks: list[Track] = []
         self._local = Local()
-        self._operating = OperatingPoint(config.budget, self._live * channels, signal.window_ms)
+        budget, split = config.budget_of(signal)
+        self._operating = OperatingPoint(budget, split * channels, signal.window_ms)
         self._facts: dict[str, Fact] = {}
         self._window_ms = 0
         self._finished: list[tuple[list[dict[str, str]], int, int]] = []
@@ -374,11 +374,9 @@ class Watch:
 
     def _said(self, track: Track, window_ms: int) -> Anomaly:
         points, rewrite = track.points(self._segments)
-        level = max((len(w) for w in track.wheres), default=0)
-        counts = np.bincount(self._segments.level(), minlength=3)
-        budget = self._config.budget
-        cases = "1 false case" if budget.cases == 1 else f"{budget.cases} false cases"
-        per = "week" if budget.per_ms == 7 * DAY_MS else f"{budget.per_ms / DAY_MS:g} days"
+        level = min(max((len(w) for w in track.wheres), default=0), LEVELS - 1)
+        stands = self.operating
+        budget = f"{self._config.budget_of(self.signal)[0].words}, split over {stands.divisor} signals"
         return Anomaly(
             id=track.id,
             signal=self.signal.name,
@@ -400,8 +398,8 @@ class Watch:
             why=Why(
                 score_nats=round(track.score, 3),
                 threshold_nats=round(track.threshold, 3),
-                budget=f"{cases} per {per}, split over {self._live} signals",
-                segments=int(counts[level]),
+                budget=budget,
+                segments=stands.levels[level].segments,
                 noise=round(track.noise, 4),
             ),
         )

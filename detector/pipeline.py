@@ -136,6 +136,11 @@ class Pipeline:
         return self._at_ms
 
     @property
+    def closed_until_ms(self) -> int | None:
+        """End of the last window that all partitions have closed; None before the first."""
+        return self._next_ms
+
+    @property
     def operating(self) -> tuple[Operating, ...]:
         """Where each signal stands, by name: its budget and the thresholds that follow."""
         return tuple(watch.operating for watch in self._watches.values())

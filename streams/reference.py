@@ -1,4 +1,4 @@
-"""Writes the reference pages from what they describe: signals.yml, tocsin.yml, the commands.
+"""Writes the reference pages from what they describe: signals.yml, tocsin.yml, the commands, the metrics.
 
 `python -m streams.reference DIR`, or `make docs`.
 """
@@ -22,6 +22,7 @@ from detector.fields import duration_text
 from detector.signals import Condition
 from streams.cli.common import Command, Group
 from streams.cli.main import cli
+from streams.metrics import METRICS
 from streams.sections import Document, Duration
 from streams.settings import SIGNALS, defaults_directory
 
@@ -100,9 +101,40 @@ Every option can be set in the environment as well, by the name beside it; what 
 """
 
 
+_METRICS = """\
+# Metrics
+
+What Tocsin tells Prometheus. A running process answers on the loopback address, and a store that nothing runs on is
+written once, in the same form and with the same sums:
+
+```sh
+tocsin replay --follow --metrics-port 9464 --config shop events.ndjson
+tocsin budget --prometheus > tocsin.prom
+```
+
+Sums are those of the store's life. No customer's id and no text of an event is ever a label. What the numbers mean is
+told in [the budget](../budget.md) and [detection](../detection.md).
+
+{table}
+
+The reasons of `tocsin_events_dropped_total` are `late` (its window was closed), `duplicate` (its id was seen) and
+`unwatched` (no signal counts it); those of `tocsin_dead_letters` are on [the page of the input](../input.md).
+"""
+
+
 def pages() -> dict[str, str]:
     """Return the pages by file name."""
-    return {"signals.md": _signals_page(), "settings.md": _settings_page(), "commands.md": _commands_page()}
+    return {
+        "signals.md": _signals_page(),
+        "settings.md": _settings_page(),
+        "commands.md": _commands_page(),
+        "metrics.md": _metrics_page(),
+    }
+
+
+def _metrics_page() -> str:
+    rows = [(f"`{m.name}`", m.kind.value, ", ".join(f"`{label}`" for label in m.labels), m.help) for m in METRICS]
+    return f"{_MADE}\n\n" + _METRICS.format(table=_table(rows, ("metric", "is a", "labels", "meaning")))
 
 
 def _signals_page() -> str:

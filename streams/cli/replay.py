@@ -1,7 +1,8 @@
 """`tocsin replay`: recorded events through the whole pipeline, or a growing file as it grows."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 @option("--partitions", type=click.IntRange(1, 1_024), default=1, metavar="N", help="Count in so many partitions.")
 @option("--learn-only", is_flag=True, help="Learn what is normal; open no cases.")
 @option("--follow", is_flag=True, help="Go on as the file grows, until interrupted.")
+@option("--metrics-port", type=click.IntRange(0, 65_535), metavar="N", help="Serve metrics there, with --follow.")
 @option("--year", type=click.IntRange(2000, 9999), metavar="Y", help="The first line's year, where stamps have none.")
 @click.option("--commit-seconds", type=float, default=None, envvar="TOCSIN_COMMIT_SECONDS", hidden=True)
 @click.option("--block-bytes", type=click.IntRange(1), default=None, envvar="TOCSIN_BLOCK_BYTES", hidden=True)
@@ -44,6 +46,7 @@ def command(
     partitions: int,
     learn_only: bool,
     follow: bool,
+    metrics_port: int | None,
     year: int | None,
     commit_seconds: float | None,
     block_bytes: int | None,
@@ -53,7 +56,7 @@ def command(
 
     FILEs are read in this order (- is standard input, packed ones are unpacked). At their end the open windows close.
     Run again, it goes on where it stopped and adds nothing twice. The store becomes a recording, of which nothing is
-    ever sent; with --follow it is a live one.
+    ever sent; with --follow it is a live one, and --metrics-port answers Prometheus on the loopback address.
     """
     from streams.clock import SystemClock
     from streams.engines.session import session
@@ -61,6 +64,11 @@ def command(
 
     if follow and len(files) != 1:
         message = f"--follow: expected one FILE, found {len(files)}"
+        raise UsageError(message)
+    if metrics_port is not None and not follow:
+        message = (
+            "--metrics-port: serves a run that goes on, so it takes --follow; `tocsin budget --prometheus` writes once"
+        )
         raise UsageError(message)
     for name in files:
         if not follow and name != "-" and not Path(name).exists():
@@ -75,7 +83,8 @@ def command(
             if follow:
                 from streams.engines.live import Follower
 
-                Follower(found, clock, common.say).run(files[0])
+                with _metered(found, metrics_port):
+                    Follower(found, clock, common.say).run(files[0])
             else:
                 found.read(files)
             for warning in dict.fromkeys(found.runner.warnings):
@@ -91,6 +100,22 @@ def command(
     # A script must not take a replay that was cut short for a finished one; to follow has no other end than SIGTERM.
     cut_short = stopped is not None and (stopped == signal.SIGINT or not follow)
     return common.INTERRUPTED if cut_short else common.DONE
+
+
+@contextmanager
+def _metered(found: "Session", port: int | None) -> Iterator[None]:
+    """Serve the run's metrics, where a port is given."""
+    if port is None:
+        yield
+        return
+    from streams.engines.metering import Meter
+    from streams.metrics import LOOPBACK, Metrics, serving
+
+    metrics = Metrics(found.run.config, found.clock.now_ms)
+    found.runner.committed = Meter(metrics, found.runner, found.clock).committed
+    with serving(metrics, port) as taken:
+        common.say(f"Metrics: http://{LOOPBACK}:{taken}/metrics")
+        yield
 
 
 def _run(

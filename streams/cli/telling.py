@@ -65,6 +65,7 @@ def tell(
     from detector.desk.wording import clean
     from streams.clock import SystemClock
     from streams.engines.embedded import apply_command
+    from streams.engines.operating import in_force
     from streams.settings import load
     from streams.store import open_store
 
@@ -72,14 +73,14 @@ def tell(
     key = None if settings is None or settings.customer_key is None else settings.customer_key.read()
     tenant = None if settings is None else settings.config.tenant
     with open_store(db, tenant=tenant, create=settings is not None, customer_key=key) as store:
-        seen = _in_force(store)
+        seen = in_force(store)
         known = seen or (settings.config if settings is not None else None)
         if known is None:
             message = (
                 f"{store.path}: has seen no events yet; give --config DIR, and the first replay takes the fact first"
             )
             raise UsageError(message)
-        now_ms, zone = _now_ms(store), known.policy.default_time_zone
+        now_ms, zone = now_of(store), known.policy.default_time_zone
         from_ms = _moment("--at" if kind is FactKind.DEPLOYMENT else "--from", begin, now_ms, zone)
         until_ms = _until(kind, until, span, from_ms, now_ms, zone)
         fact = named(
@@ -117,11 +118,12 @@ def end(db: str, prefix: str, kind: FactKind | None, by: str | None, as_json: bo
     """End a fact of a store."""
     from streams.clock import SystemClock
     from streams.engines.embedded import apply_command
+    from streams.engines.operating import in_force
     from streams.store import open_store
 
     with open_store(db) as store:
-        known = _in_force(store)
-        now_ms = _now_ms(store)
+        known = in_force(store)
+        now_ms = now_of(store)
         row = _find(_rows(store, now_ms), prefix, kind, store)
         if known is None:
             message = f"fact {row.fact.id}: it waits for the store's first events and can't be ended before"
@@ -144,7 +146,7 @@ def print_list(db: str, kind: FactKind | None, everything: bool, as_json: bool) 
     from streams.store import open_store
 
     with open_store(db) as store:
-        now_ms, zone = _now_ms(store), zone_of(store)
+        now_ms, zone = now_of(store), zone_of(store)
         found = [
             row
             for row in _rows(store, now_ms)
@@ -175,16 +177,7 @@ def print_list(db: str, kind: FactKind | None, everything: bool, as_json: bool) 
         common.print_table(("fact", "kind", "signals", "where", "from", "until", "state", "text", "by"), cells)
 
 
-def _in_force(store: "Store") -> "Config | None":
-    import msgspec
-
-    from detector.config import Config
-
-    found = store.in_force()
-    return msgspec.json.decode(found[-1].body, type=Config) if found else None
-
-
-def _now_ms(store: "Store") -> int:
+def now_of(store: "Store") -> int:
     """Return what time it is for a store: of a recording, as far as its events go."""
     from streams.clock import SystemClock
     from streams.store import RECORDING

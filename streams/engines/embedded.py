@@ -153,6 +153,8 @@ class Runner:
         self.ended = False
         """The input's end was reached: every window is closed."""
         self.warnings: list[str] = []
+        self.committed: Callable[[Effects], None] | None = None
+        """Called with what each commit wrote."""
         self._pending = _Pending()
         self._dirty = False
         """Something has happened since the last commit."""
@@ -367,6 +369,8 @@ class Runner:
         self.pipeline.committed()
         self._pending, self._dirty = _Pending(), False
         self._committed_s = self._clock.monotonic_s()
+        if self.committed is not None:
+            self.committed(pending.effects)
 
     def open_letters(self, now_ms: int | None = None) -> None:
         """Apply the waiting commands and facts; before anything is read, they count from its first window."""

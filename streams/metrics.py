@@ -1,0 +1,262 @@
+"""What Tocsin says of itself to Prometheus: one list of metrics, and the numbers behind them.
+
+Promises
+- No customer's id and no free text is ever a label: labels are names of signals, levels, modes and bounded reasons.
+- The sums are those of the store's life, so they go on over a restart, and `tocsin budget --prometheus` prints what a
+  scrape of the running process would.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from threading import Lock
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from detector.config import Config
+from detector.desk.records import DeskEffects, WindowClosed
+from detector.errors import UsageError
+from detector.pipeline import Effects
+from detector.watch.anomaly import Phase
+from detector.watch.budget import Operating
+
+LOOPBACK = "127.0.0.1"
+LEVELS = ("whole", "value", "pair")
+"""What the segments of a level fix."""
+REASONS = ("late", "duplicate", "unwatched")
+"""Reasons for drops that stand at zero from the start, so that an alert on them works from the first minute."""
+
+
+class Kind(StrEnum):
+    COUNTER = "counter"
+    GAUGE = "gauge"
+
+
+@dataclass(frozen=True)
+class MetricDoc:
+    """One metric: the reference page and the exposition are made of these."""
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+
+
+EVENTS = MetricDoc("tocsin_events_total", Kind.COUNTER, "Records that were read.")
+APPLIED = MetricDoc("tocsin_events_applied_total", Kind.COUNTER, "Events that were counted in a window.")
+DROPPED = MetricDoc(
+    "tocsin_events_dropped_total", Kind.COUNTER, "Events that were not counted, by reason.", ("reason",)
+)
+DEAD = MetricDoc("tocsin_dead_letters", Kind.GAUGE, "Records that are no events, by reason.", ("reason",))
+WINDOWS = MetricDoc("tocsin_windows_total", Kind.COUNTER, "Base windows that were closed.")
+CASES = MetricDoc(
+    "tocsin_cases_opened_total", Kind.COUNTER, "Cases that were opened, by their first signal.", ("signal", "mode")
+)
+ANOMALIES = MetricDoc(
+    "tocsin_anomalies_open", Kind.GAUGE, "Anomalies that are followed. Only of a live run.", ("signal",)
+)
+DELAY = MetricDoc(
+    "tocsin_event_delay_seconds",
+    Kind.GAUGE,
+    "From the end of the last closed window until now. Only of a live run, from its first window on.",
+)
+BUDGET = MetricDoc(
+    "tocsin_budget_cases",
+    Kind.GAUGE,
+    "False cases that are put up with in a period; `budget` is live, shadow, or the signal that has its own.",
+    ("budget",),
+)
+PERIOD = MetricDoc("tocsin_budget_period_seconds", Kind.GAUGE, "Length of a budget's period.", ("budget",))
+SPENT = MetricDoc(
+    "tocsin_budget_spent_cases", Kind.GAUGE, "Cases of this period that were judged not-a-problem.", ("budget",)
+)
+THRESHOLD = MetricDoc(
+    "tocsin_threshold_nats",
+    Kind.GAUGE,
+    "Evidence from which a segment raises an anomaly; `level` says what its segments fix: nothing, a value, a pair.",
+    ("signal", "level"),
+)
+SEGMENTS = MetricDoc("tocsin_segments", Kind.GAUGE, "Segments that are searched.", ("signal", "level"))
+SHIFT = MetricDoc("tocsin_threshold_shift_nats", Kind.GAUGE, "What verdicts have moved the thresholds by.", ("signal",))
+
+METRICS = (
+    *(EVENTS, APPLIED, DROPPED, DEAD, WINDOWS, DELAY),
+    *(CASES, ANOMALIES),
+    *(BUDGET, PERIOD, SPENT, THRESHOLD, SEGMENTS, SHIFT),
+)
+
+Labels = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Spent:
+    """A budget as the metrics show it."""
+
+    of: str
+    cases: int
+    per_ms: int
+    spent: int
+
+
+@dataclass(eq=False)
+class Metrics(Collector):
+    """The numbers of one tenant's run, and how they are read.
+
+    Parameters
+    ----------
+    now_ms
+        What time it is when somebody asks; None where the run is no live one.
+    """
+
+    config: Config
+    now_ms: Callable[[], int] | None = None
+    _values: dict[str, dict[Labels, float]] = field(default_factory=dict)
+    _open: dict[str, str] = field(default_factory=dict)
+    """Open anomalies and their signals."""
+    _closed_ms: int | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        self._values = {metric.name: {} for metric in METRICS}
+        for metric in (EVENTS, APPLIED, WINDOWS):
+            self._set(metric, 0)
+        for reason in REASONS:
+            self._set(DROPPED, 0, reason)
+        for signal in self.config.signals:
+            self._set(CASES, 0, signal.name, signal.mode.value)
+            if self.now_ms is not None:
+                self._set(ANOMALIES, 0, signal.name)
+
+    # --- in -------------------------------------------------------------------------------------------------------
+
+    def begin(self, tally: Mapping[str, Mapping[str, int]], opened: Mapping[tuple[str, str], int]) -> None:
+        """Take the sums of the store's life: `tally` by what and reason, cases opened by signal and mode."""
+        with self._lock:
+            for metric, what in ((EVENTS, "events"), (APPLIED, "applied"), (WINDOWS, "windows")):
+                self._set(metric, sum(tally.get(what, {}).values()))
+            for metric, what in ((DROPPED, "dropped"), (DEAD, "dead")):
+                for reason, n in tally.get(what, {}).items():
+                    self._set(metric, n, reason)
+            for (signal, mode), n in opened.items():
+                self._set(CASES, n, signal, mode)
+
+    def take(self, effects: Effects) -> None:
+        """Take what a commit wrote."""
+        with self._lock:
+            self._add(EVENTS, effects.records)
+            self._add(APPLIED, effects.applied)
+            self._add(WINDOWS, effects.closed)
+            for reason, n in effects.dropped.items():
+                self._add(DROPPED, n, reason)
+            for invalid in effects.invalid:
+                self._add(DEAD, 1, invalid.reason)
+            self._opened(effects.desk)
+            for record in effects.log:
+                if isinstance(record.payload, WindowClosed):
+                    self._anomalies(record.payload)
+
+    def _opened(self, desk: DeskEffects) -> None:
+        cases = {case.id: case for case in desk.cases}
+        for entry in desk.timeline:
+            if entry.what == "opened" and entry.case in cases:
+                case = cases[entry.case]
+                self._add(CASES, 1, case.signals[0], case.mode.value)
+
+    def _anomalies(self, closed: WindowClosed) -> None:
+        for anomaly in closed.anomalies:
+            if anomaly.phase is Phase.ENDED:
+                self._open.pop(anomaly.id, None)
+            else:
+                self._open[anomaly.id] = anomaly.signal
+        for signal in self.config.signals:
+            self._set(ANOMALIES, sum(name == signal.name for name in self._open.values()), signal.name)
+
+    def closed_until(self, at_ms: int) -> None:
+        """All windows before this moment are closed."""
+        self._closed_ms = at_ms
+
+    def stand(self, points: Iterable[Operating], spent: Iterable[Spent]) -> None:
+        """Take where the signals stand, and what was spent of the budgets."""
+        with self._lock:
+            for point in points:
+                self._set(SHIFT, point.shift_nats, point.signal)
+                for level in point.levels:
+                    name = level_name(level.level)
+                    self._set(THRESHOLD, level.threshold_nats, point.signal, name)
+                    self._set(SEGMENTS, level.segments, point.signal, name)
+            for budget in spent:
+                self._set(BUDGET, budget.cases, budget.of)
+                self._set(PERIOD, budget.per_ms / 1_000, budget.of)
+                self._set(SPENT, budget.spent, budget.of)
+
+    def _set(self, metric: MetricDoc, value: float, *labels: str) -> None:
+        self._values[metric.name][labels] = value
+
+    def _add(self, metric: MetricDoc, more: float, *labels: str) -> None:
+        values = self._values[metric.name]
+        values[labels] = values.get(labels, 0) + more
+
+    # --- out ------------------------------------------------------------------------------------------------------
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics as they stand now, for a registry."""
+        with self._lock:
+            if self.now_ms is not None and self._closed_ms is not None:
+                self._set(DELAY, max(0.0, (self.now_ms() - self._closed_ms) / 1_000))
+            standing = {name: sorted(values.items()) for name, values in self._values.items()}
+        for metric in METRICS:
+            kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
+            family = kind(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
+            for labels, value in standing[metric.name]:
+                family.add_metric(labels, value)
+            yield family
+
+    def exposition(self) -> str:
+        """Return the text that a scrape gets."""
+        return generate_latest(self.registry()).decode()
+
+    def registry(self) -> CollectorRegistry:
+        """Return a registry of these metrics alone."""
+        registry = CollectorRegistry()
+        registry.register(self)
+        return registry
+
+
+@contextmanager
+def serving(metrics: Metrics, port: int) -> Iterator[int]:
+    """Answer scrapes on the loopback address while the block runs; gives the port (0 takes a free one).
+
+    Raises
+    ------
+    UsageError
+        The port is taken.
+    """
+    from prometheus_client.exposition import start_http_server
+
+    try:
+        server, thread = start_http_server(port, LOOPBACK, metrics.registry())
+    except OSError as error:
+        message = (
+            f"--metrics-port: {port} can't be used on {LOOPBACK} ({error.strerror}); give another, or 0 for a free one"
+        )
+        raise UsageError(message) from error
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def level_name(level: int) -> str:
+    """Return a level in words.
+
+    Examples
+    --------
+    >>> level_name(0), level_name(2), level_name(3)
+    ('whole', 'pair', 'level-3')
+    """
+    return LEVELS[level] if level < len(LEVELS) else f"level-{level}"

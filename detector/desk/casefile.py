@@ -11,7 +11,7 @@ from detector.desk.problems import Strand
 from detector.desk.records import Case, CaseState, NoticeCounts
 from detector.desk.severity import severity
 from detector.desk.wording import title
-from detector.signals import Signal
+from detector.signals import PART, Signal
 from detector.watch.anomaly import Cause
 
 DROPPED = "dropped "
@@ -73,11 +73,18 @@ class CaseFile(msgspec.Struct, kw_only=True):
         return self.case.resolved_ms is not None and now_ms - self.case.resolved_ms <= DAY_MS
 
     def causes(self) -> tuple[Cause, ...]:
-        """Every anomaly's causes, each once, in the order in which they joined."""
+        """Every anomaly's causes, each once, in the order in which they joined.
+
+        That a joint signal's is in one of its parts goes without saying where that part's own anomaly says it.
+        """
         seen: dict[tuple[tuple[str, str], ...], Cause] = {}
+        of_parts = {(s.signal, c.key()) for s in self.strands for c in s.causes}
         for strand in self.strands:
             for cause in strand.causes:
-                seen.setdefault(cause.key(), cause)
+                part = cause.where.get(PART) if strand.parts else None
+                rest = tuple(item for item in cause.key() if item[0] != PART)
+                if part is None or (part, rest) not in of_parts:
+                    seen.setdefault(cause.key(), cause)
         return tuple(seen.values())
 
     def signals(self) -> tuple[str, ...]:

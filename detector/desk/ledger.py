@@ -184,12 +184,14 @@ class Ledger(msgspec.Struct, kw_only=True):
         for i, strand in enumerate(strands):
             if strand.names_people:
                 named.setdefault(strand.signal, []).append((i, strand))
-        for signal, mine in named.items():
+        taken: set[tuple[int, int]] | None = set() if any(s.parts for s in strands) else None
+        # Joint signals last: a failure that one of their parts has told of is no second one.
+        for signal, mine in sorted(named.items(), key=lambda item: bool(item[1][0][1].parts)):
             windows = [r.signals[signal] for r in records if signal in r.signals]
             track = self._track(signal)
             for window in windows:
                 if len(window.bad_customer):
-                    touched |= self._failures(window, track, mine, people_ms)
+                    touched |= self._failures(window, track, mine, people_ms, taken)
             # all partitions' failures first: where a topic is not keyed by customer, a success may be in another one
             for window in windows:
                 touched |= self._moments(track.bad, window.bad_customer, window.bad_time_ms, after_first=False)
@@ -205,13 +207,25 @@ class Ledger(msgspec.Struct, kw_only=True):
                 touched |= bool((self.find(record.contact_customer) >= 0).any())
         return touched
 
-    def _failures(self, window: SignalWindow, track: Track, mine: list[tuple[int, Strand]], people_ms: int) -> bool:
+    def _failures(
+        self,
+        window: SignalWindow,
+        track: Track,
+        mine: list[tuple[int, Strand]],
+        people_ms: int,
+        taken: set[tuple[int, int]] | None,
+    ) -> bool:
+        """Take a window's failures; `taken`: customer and moment of those that were, where a joint signal has them too."""
         time, cell = window.bad_time_ms, window.bad_cell
+        fresh = window.bad_customer != 0
+        if mine[0][1].parts and taken:
+            pairs = zip(window.bad_customer.tolist(), time.tolist(), strict=True)
+            fresh &= np.array([pair not in taken for pair in pairs], np.bool_)
         used = np.unique(cell)
         causes = np.full((len(mine), len(time)), -1, np.int64)
         of_cell = np.full(len(window.cells), -1, np.int64)
         for j, (_, strand) in enumerate(mine):
-            inside = (time >= strand.onset_ms) & (window.bad_customer != 0)
+            inside = (time >= strand.onset_ms) & fresh
             if strand.ended_ms is not None:
                 inside &= time < strand.ended_ms
             if inside.any():
@@ -223,6 +237,8 @@ class Ledger(msgspec.Struct, kw_only=True):
         number = np.full(len(window.cells), -1, np.int64)
         number[used] = [self.cells.setdefault(window.cells[c], len(self.cells)) for c in used]
         time, causes, cell = time[hit], causes[:, hit], number[cell[hit]]
+        if taken is not None:
+            taken.update(zip(window.bad_customer[hit].tolist(), time.tolist(), strict=True))
         rows = self.admit(window.bad_customer[hit])
         _, at = np.unique(rows, return_index=True)
         fresh = at[self["tries"][rows[at]] == 0]

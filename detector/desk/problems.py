@@ -5,7 +5,7 @@ customers were hit, more often than chance would have it:
 
 - *time*: the spans [onset, end or now] overlap, within ten minutes;
 - *cause*: one `where` is part of the other over the dimensions that both signals know, or they share a value of a
-  dimension. "Everyone" shares nothing with anybody;
+  dimension. "Everyone" shares nothing with anybody, but for a joint signal and one of its parts;
 - *customers*: the overlap is beyond chance (hypergeometric, p < 1e-6) and at least a quarter of the smaller group.
   The size matters because people who do more fail more often in everything: with thousands of customers the test
   alone would join two problems that have nothing to do with each other.
@@ -25,7 +25,7 @@ from scipy.special import gammaln, logsumexp
 from detector.config import MINUTE_MS
 from detector.desk.probability import Points
 from detector.events import Floats, Ints
-from detector.signals import ALL_OTHERS, Signal
+from detector.signals import ALL_OTHERS, PART, Signal
 from detector.watch.anomaly import Anomaly, Cause, Phase, Shift
 
 TOLERANCE_MS = 10 * MINUTE_MS
@@ -60,6 +60,8 @@ class Strand(msgspec.Struct, kw_only=True):
     points: Points
     weights: dict[tuple[str, ...], float] = {}
     """Per cell how often it fails ordinarily, relative to the causes' mean; 1 where it is not named."""
+    parts: tuple[str, ...] = ()
+    """Of a joint signal: the signals that it is made of."""
     shift: Shift | None = None
 
     @property
@@ -125,6 +127,7 @@ def strand_of(anomaly: Anomaly, signal: Signal) -> Strand:
         seen_ms=anomaly.window_ms,
         said_ms=anomaly.at_ms,
         points=Points.none(),
+        parts=signal.signals,
     )
     strand.take(anomaly)
     return strand
@@ -144,12 +147,16 @@ def overlap_in_time(a: Strand, b: Strand, now_ms: int) -> bool:
 
 
 def _known_to_both(cause: Cause, a: Strand, b: Strand) -> dict[str, str]:
-    """Return the part of a cause that means the same in both signals: two signals' "others" are not the same."""
+    """Return the part of a cause that means the same in both signals: two signals' "others" are not the same.
+
+    Which part of a joint signal it is in is no place: two problems of one part have nothing in common by that.
+    """
     same = a.signal == b.signal
+    parts = a.parts or b.parts
     return {
         d: v
         for d, v in cause.where.items()
-        if d in a.dimensions and d in b.dimensions and (same or v not in (ALL_OTHERS, ""))
+        if d in a.dimensions and d in b.dimensions and (same or v not in (ALL_OTHERS, "")) and not (parts and d == PART)
     }
 
 
@@ -160,7 +167,14 @@ def nested(a: Strand, b: Strand) -> bool:
             left, right = _known_to_both(x, a, b).items(), _known_to_both(y, a, b).items()
             if left and right and (left <= right or right <= left):
                 return True
+            if not left and not right and (_everyone_in(x, a, b) or _everyone_in(y, b, a)):
+                return True
     return False
+
+
+def _everyone_in(cause: Cause, joint: Strand, part: Strand) -> bool:
+    """Whether a joint signal's cause is all of the part, which then is the same people."""
+    return part.signal in joint.parts and set(cause.where.items()) <= {(PART, part.signal)}
 
 
 def share_a_value(a: Strand, b: Strand) -> bool:
@@ -254,4 +268,4 @@ def same_problem(new: Strand, old: Strand) -> bool:
     """Whether an anomaly is an earlier one come back: the same signal, and the same or a nested cause."""
     if new.signal != old.signal:
         return False
-    return nested(new, old) or (any(not c.where for c in new.causes) and any(not c.where for c in old.causes))
+    return nested(new, old) or not {c.key() for c in new.causes}.isdisjoint(c.key() for c in old.causes)

@@ -215,7 +215,7 @@ class Ledger(msgspec.Struct, kw_only=True):
         people_ms: int,
         taken: set[tuple[int, int]] | None,
     ) -> bool:
-        """Take a window's failures; `taken`: customer and moment of those that were, where a joint signal has them too."""
+        """Take a window's failures; `taken`: customer and moment of those taken, where a joint signal has them too."""
         time, cell = window.bad_time_ms, window.bad_cell
         fresh = window.bad_customer != 0
         if mine[0][1].parts and taken:

@@ -1,16 +1,16 @@
 """Where a value signal's values lay in its own recent past: one distribution a cell, with forgetting.
 
-A cell that has few values of its own borrows its parents': at every level the odds of a higher value are the whole's,
-times what each of its dimension values makes of them, as a failure share's factors are. So a new version's first
-values are compared with what its city and its endpoint usually show, and a change of mix shifts nothing. Only the
-order of the values matters: what a bucket is worth is never used, so any shape will do, with zeros, ties and negative
-values.
+A cell that has few values of its own borrows its parents': at every level the odds of a higher value are those of its
+value of the most telling dimension (the endpoint, say), times what its other values make of them beside what their own
+mix of that dimension explains. So a new version's first values are compared with what its endpoint and its city
+usually show, and a change of mix shifts nothing. Only the order of the values matters: what a bucket is worth is never
+used, so any shape will do, with zeros, ties and negative values.
 """
 
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit, logit, rel_entr
 
 from detector.config import DAY_MS, HOUR_MS
 from detector.counter.record import MIRRORED, ZERO_BUCKET, Histograms
@@ -21,6 +21,8 @@ LATELY_MS = HOUR_MS
 """Half-life of what is known of the last hours."""
 BORROWED = 40.0
 """Values that a cell's parents are worth, and that the whole is worth to a dimension value."""
+PRIOR = 10.0
+"""Values on either side of a level that "as its mix explains" is worth."""
 STEADY = 200.0
 """Values that "as ever" is worth where the last hours are told from the past."""
 MOST_COLUMNS = 256
@@ -66,9 +68,13 @@ class Past:
         self._codes: Ints = np.zeros((0, dimensions), np.int64)
         self._own: Floats = np.zeros((0, 0))
         """float64[cells, columns]: values seen, faded."""
+        self._number: Floats = np.zeros(0)
+        """float64[cells]: their sums."""
         self._margins: list[Floats] = [np.zeros((0, 0)) for _ in range(dimensions)]
         """float64[values of the dimension, columns]."""
         self._whole: Floats = np.zeros(0)
+        self._telling, self._told_at = 0, 0.0
+        """The most telling dimension, and how many values were known when it was chosen."""
         self._lately: list[Floats] = [np.zeros((2, 0)) for _ in range(dimensions)]
         """float64[2, values]: of the last hours, values above the past's middle, and all."""
         self._lately_whole: Floats = np.zeros(2)
@@ -93,6 +99,7 @@ class Past:
                 codes.append([known.setdefault(v, len(known)) for known, v in zip(self._values, cell, strict=True)])
             self._codes = np.concatenate([self._codes, np.array(codes, np.int64).reshape(len(new), -1)])
             self._own = _taller(self._own, len(self._cells), len(self.levels))
+            self._number = np.concatenate([self._number, np.zeros(len(new))])
             sizes = [len(known) for known in self._values]
             self._margins = [_taller(m, size, len(self.levels)) for m, size in zip(self._margins, sizes, strict=True)]
             self._lately = [_taller(m.T, size, 2).T for m, size in zip(self._lately, sizes, strict=True)]
@@ -130,17 +137,51 @@ class Past:
 
         The cell's own past with its parents' as `BORROWED` values.
         """
-        whole = self._whole + 0.5 / max(len(self.levels), 1)
-        share = whole / whole.sum()
-        base = _log_odds(share[None, :])
-        odds = np.repeat(base, len(rows), axis=0)
-        for d, margin in enumerate(self._margins):
-            codes, inverse = np.unique(self._codes[rows, d], return_inverse=True)
-            odds += (_log_odds(_blended(margin[codes], share[None, :])) - base)[inverse.ravel()]
-        # Sums of falling log odds less the whole's need not fall.
+        share = self._share()
+        if self._margins:
+            first = self._telling
+            telling = _blended(self._margins[first], share[None, :])
+            odds = _log_odds(telling[self._codes[rows, first]])
+            margin = self._margins[first]
+            bare = (margin + share) / (margin.sum(axis=1, keepdims=True) + 1.0)
+            for d in range(len(self._margins)):
+                if d != first:
+                    codes, inverse = np.unique(self._codes[rows, d], return_inverse=True)
+                    odds += self._effects(d, codes, bare)[inverse.ravel()]
+        else:
+            odds = np.repeat(_log_odds(share[None, :]), len(rows), axis=0)
+        # Log odds that fall, plus differences, need not fall.
         higher = np.minimum.accumulate(expit(odds), axis=1)
         parents = -np.diff(np.concatenate([np.ones((len(rows), 1)), higher, np.zeros((len(rows), 1))], axis=1), axis=1)
         return _cumulative(_blended(self._own[rows], parents))
+
+    def _share(self) -> Floats:
+        """float64[columns]: the whole's distribution, nowhere quite zero."""
+        whole = self._whole + 0.5 / max(len(self.levels), 1)
+        return np.asarray(whole / whole.sum(), np.float64)
+
+    def _effects(self, d: int, codes: Ints, telling: Floats) -> Floats:
+        """float64[codes, columns - 1]: what these values add to the log odds that their mix of `telling` explains."""
+        first, values = self._telling, len(self._values[d])
+        mixed = np.bincount(
+            self._codes[:, d] * len(telling) + self._codes[:, first],
+            weights=self._number,
+            minlength=values * len(telling),
+        ).reshape(values, len(telling))[codes]
+        seen, explained = (np.cumsum(sums, axis=1) for sums in (self._margins[d][codes], mixed @ telling))
+        (below, above), (usual_below, usual_above) = ((s[:, :-1], s[:, -1:] - s[:, :-1]) for s in (seen, explained))
+        # Where few values are on one side, nothing is known of the odds.
+        higher = np.log((above + PRIOR) / (usual_above + PRIOR))
+        return np.asarray(higher - np.log((below + PRIOR) / (usual_below + PRIOR)), np.float64)
+
+    def _choose(self) -> None:
+        """Find the dimension whose values differ most: the information that they have of a value's rank."""
+        share, told = self._share(), []
+        for margin in self._margins:
+            blended = _blended(margin, share[None, :])
+            told.append(float((margin.sum(axis=1) * rel_entr(blended, share[None, :]).sum(axis=1)).sum()))
+        self._telling = int(np.argmax(told)) if told else 0
+        self._told_at = self.mass
 
     def ranks(self, rows: Ints, histograms: Histograms) -> tuple[Floats, Floats]:
         """float64[histogram rows] each: probability of a lower value than those, and of none higher.
@@ -185,9 +226,12 @@ class Past:
         columns = self.columns(histograms.bucket)[here]
         row, count = row[here], histograms.count[here].astype(np.float64)
         np.add.at(self._own, (row, columns), count)
+        np.add.at(self._number, row, count)
         for d, margin in enumerate(self._margins):
             np.add.at(margin, (self._codes[row, d], columns), count)
         np.add.at(self._whole, columns, count)
+        if self.mass >= 2 * self._told_at:
+            self._choose()
 
     def follow(self, rows: Ints, histograms: Histograms, above: Floats, width_ms: int) -> None:
         """Take a window as the latest; `above` float64[histogram rows] is each one's part above the middle."""
@@ -206,14 +250,15 @@ class Past:
             return
         hours = hour - self._hour if self._hour >= 0 else 0
         factor = 0.5 ** (hours * HOUR_MS / HALF_LIFE_MS)
-        for sums in (self._own, *self._margins, self._whole):
+        for sums in (self._own, self._number, *self._margins, self._whole):
             sums *= factor
+        self._choose()
         if hour * HOUR_MS // DAY_MS != self._hour * HOUR_MS // DAY_MS:
             self._sweep()
         self._hour = hour
 
     def _sweep(self) -> None:
-        stay = np.flatnonzero(self._own.sum(axis=1) >= FORGOTTEN)
+        stay = np.flatnonzero(self._number >= FORGOTTEN)
         columns = np.flatnonzero(self._own[stay].sum(axis=0) > 0)
         names = list(self._cells)
         own = self._own[np.ix_(stay, columns)]
@@ -221,7 +266,8 @@ class Past:
         smaller.levels, smaller.width, smaller._hour = self.levels[columns], self.width, self._hour
         smaller._whole = np.zeros(len(columns))
         rows = smaller.rows([names[i] for i in stay.tolist()])
-        smaller._own[rows] = own
+        smaller._own[rows], smaller._number[rows] = own, self._number[stay]
+        smaller._telling, smaller._told_at = self._telling, self._told_at
         for d, margin in enumerate(smaller._margins):
             np.add.at(margin, smaller._codes[:, d], own)
         smaller._whole = own.sum(axis=0)
@@ -236,6 +282,8 @@ class Past:
             "width": self.width,
             "cells": list(self._cells),
             "own": self._own,
+            "number": self._number,
+            "telling": (self._telling, self._told_at),
             "margins": self._margins,
             "whole": self._whole,
             "lately": self._lately,
@@ -247,7 +295,8 @@ class Past:
         self.levels, self.width, self._hour = state["levels"], state["width"], state["hour"]
         self._whole = state["whole"]
         self.rows([tuple(cell) for cell in state["cells"]])
-        self._own, self._margins = state["own"], list(state["margins"])
+        self._own, self._number, self._margins = state["own"], state["number"], list(state["margins"])
+        self._telling, self._told_at = state["telling"]
         self._lately, self._lately_whole = list(state["lately"]), state["lately_whole"]
 
 

@@ -6,7 +6,7 @@ other share, with its baseline, evidence, budget, causes, tracks and onset:
 - the *body* counts, for each value, how many of five levels it is beyond. They are placed so that this number is
   Poisson distributed with mean 1 when all is as usual: what the evidence takes for granted. It sees a shift of the
   whole distribution with four fifths of what could be known, and wider spread;
-- the *tail* counts the values beyond the level of one in fifty: a few that take very long, while the rest is as ever.
+- the *tail* counts the values beyond the level of one in a hundred: a few that take very long, the rest as ever.
   Its level follows the middle of the last hours: what moves everything is the body's to say, and no noise of the tail.
 
 A value in the midst of many equal ones counts as the average of the ranks it may have: ties, zeros and coarse scales
@@ -68,9 +68,8 @@ class Channel:
 
 
 BODY = Channel("body", tuple(float(poisson.cdf(i, 1.0)) for i in range(5)), 8, (1.25, 1.6, 2.5, 5.0), 0.5)
-TAIL = Channel("tail", (0.98,), 1, EFFECTS_UP, 0.98, follows=1.5)
-"""A small shift of a normal distribution moves the log odds at 0.98 by 2.47 standard deviations, at the middle by
-1.6."""
+TAIL = Channel("tail", (0.99,), 1, EFFECTS_UP, 0.99, follows=1.7)
+"""A small shift of a normal distribution moves the log odds at 0.99 1.7 times as far as at the middle."""
 CHANNELS = (BODY, TAIL)
 
 

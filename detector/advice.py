@@ -76,6 +76,10 @@ def _of_signal(signal: Signal, given: Input, where: str) -> list[Problem]:
             warn("dimensions", f"{len(signal.dimensions)} dimensions", f"{SPARSE_DIMENSIONS} or fewer for silence", do)
         if signal.count_by is CountBy.ATTEMPTS:
             warn("count_by", "attempts", "it only where events are failures", "leave it out: silence counts events")
+    if signal.ranked and signal.mode is Mode.LIVE:
+        limit = "bad_above" if signal.direction is Direction.UP else "bad_below"
+        do = "give the value at which customers notice, or leave it as it is where nobody need be told"
+        warn(limit, "none", "a limit: without one nobody can be named or told", do)
     if signal.mode is Mode.LIVE:
         _words(signal, warn)
     return found

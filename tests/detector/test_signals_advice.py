@@ -41,6 +41,20 @@ def test_nothing_is_said_of_a_good_signal(entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("change", "warnings"),
+    [
+        pytest.param({"direction": "up"}, ["x.bad_above: none"], id="higher than usual"),
+        pytest.param({"direction": "down"}, ["x.bad_below: none"], id="lower than usual"),
+        pytest.param({"bad_above": 2_000}, [], id="a limit"),
+        pytest.param({"direction": "up", "mode": "shadow"}, [], id="shadow"),
+    ],
+)
+def test_a_live_value_signal_without_a_limit_tells_nobody(change: dict[str, Any], warnings: list[str]) -> None:
+    value = {k: v for k, v in GOOD.items() if k != "bad"} | {"measure": "value", "value": "latency_ms"}
+    assert [w for w in warned(value | change) if "bad_" in w] == warnings
+
+
+@pytest.mark.parametrize(
     "name", ["user_id", "session", "ip", "client.ip", "email_address", "uuid", "message", "deviceToken_id"]
 )
 def test_a_dimension_that_looks_like_an_id_is_warned_of(name: str) -> None:

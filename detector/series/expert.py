@@ -1,6 +1,6 @@
 """One view of a series: how new a row is in it, and how rare it is to be as new as that."""
 
-from array import array
+from collections.abc import Sequence
 from typing import ClassVar
 
 from detector.series.kept import Kept
@@ -29,7 +29,7 @@ class Expert(Kept):
         self.new = self.rare = 0.0
 
     @property
-    def past(self) -> array[float]:
+    def past(self) -> Sequence[float]:
         """Return the numbers learned, sorted."""
         return self._past.sorted
 

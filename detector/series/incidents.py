@@ -14,7 +14,7 @@ from detector.series.kept import Kept
 from detector.series.window import Window
 
 THRESHOLD = 0.5
-_STRENGTH = 0.66
+_STRENGTH = 0.63
 """The strength that scores 0.5."""
 _INCIDENT_S = 20 * 3_600
 _FEWEST_ROWS, _MOST_ROWS = 12, 200

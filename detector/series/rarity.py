@@ -4,8 +4,8 @@ The tail's scale is the median excess, not the mean: what went wrong before must
 """
 
 import math
-from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import ClassVar
 
 from detector.series.kept import Kept
@@ -82,7 +82,7 @@ class RarityBothWays(Kept):
         self._past.add(value)
         return rarity
 
-    def _edges(self, held: array[float], n: int) -> None:
+    def _edges(self, held: Sequence[float], n: int) -> None:
         at = max(1, n // 50)
         beyond = at // 2
         self._low, self._high = held[at], held[n - 1 - at]

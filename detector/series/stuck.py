@@ -1,8 +1,8 @@
 """A value that stays exactly the same: how unlikely that is, from how often the series repeats itself."""
 
 import math
-from array import array
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from typing import ClassVar
 
 from detector.series.kept import Kept
@@ -10,6 +10,8 @@ from detector.series.kept import Kept
 _ENOUGH = 60.0
 """Powers of ten from which on a run is an incident; sensors and scrapes repeat a value far more often than chance."""
 _PRIOR_ROWS = 40.0
+_LEAST_BEFORE = 100
+"""Rows before the run without which nothing is known of how the series repeats itself."""
 
 
 class Stuck(Kept):
@@ -21,7 +23,7 @@ class Stuck(Kept):
         self._run = self._same = self._seen = 0
         self._last: float | None = None
 
-    def step(self, value: float, past: array[float]) -> bool:
+    def step(self, value: float, past: Sequence[float]) -> bool:
         """Say whether the value has been stuck for too long, then learn; `past` holds earlier values, sorted.
 
         The chance of one more repetition is the larger of two shares: of rows that repeated the row before, and of
@@ -35,7 +37,7 @@ class Stuck(Kept):
             self._run = 0
         self._last = value
         run = self._run
-        if run < 3:
+        if run < 3 or self._seen - run < _LEAST_BEFORE:
             return False
         repeats = (self._same - run + 2) / (self._seen - run + _PRIOR_ROWS)
         equal = bisect_right(past, value) - bisect_left(past, value) - run

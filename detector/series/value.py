@@ -31,7 +31,8 @@ a row."""
 _MOST_RARE = 8.5
 _LEVEL, _LEVEL_FROM, _LEVEL_MEAN, _LIGHT_TAIL = 0.1, 5.5, 1.5, 3.0
 _STUCK = 1.5
-_YOUNG_ROWS = 6.0
+_YOUNG_ROWS, _GROWN_ROWS = 6.0, 40
+"""In its first rows everything is new to a series: what counts there must be far stronger."""
 _USUAL_STEP_S, _LEAST_STEP_S = 300.0, 30.0
 _REACH = 6.0
 
@@ -113,7 +114,8 @@ class Value(Kept):
         strength = self._strength(error_unit / unit, sudden, lasting, step_s / _USUAL_STEP_S)
         learned = error if self._rows <= 30 else max(-3 * error_unit, min(3 * error_unit, error))
         self._regression.learn(inputs, max(-30.0, min(30.0, learned / unit)))
-        return expected, low, high, (strength + (_STUCK if stuck else 0.0)) * self._rows / (self._rows + _YOUNG_ROWS)
+        grown = self._rows / (self._rows + _YOUNG_ROWS) * min(1.0, self._rows / _GROWN_ROWS) ** 2
+        return expected, low, high, (strength + (_STUCK if stuck else 0.0)) * grown
 
     def _strength(self, unpredictable: float, sudden: float, lasting: float, rows: float) -> float:
         """Join the experts; `rows` is the step in units of five minutes."""

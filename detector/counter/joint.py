@@ -81,19 +81,20 @@ class Joint:
         """int64[recoveries]: which successes leave their customer failing in no part."""
         failing, out = self._failing, []
         both = np.concatenate([bad, back], axis=1)
-        failure = np.arange(both.shape[1]) < bad.shape[1]
-        for i in np.lexsort((~failure, both[2])).tolist():
-            who, _, when, bit = both[:, i].tolist()
+        failures = bad.shape[1]
+        order = np.lexsort((np.arange(both.shape[1]) >= failures, both[2]))
+        ordered = (both[row, order].tolist() for row in (0, 2, 3))
+        for i, who, when, bit in zip(order.tolist(), *ordered, strict=True):
             if not who:
                 continue
             parts, last = failing.get(who, (0, when))
-            if failure[i]:
+            if i < failures:
                 failing[who] = (parts | 1 << bit, max(last, when))
             elif parts & ~(1 << bit):
                 failing[who] = (parts & ~(1 << bit), last)
             else:
                 failing.pop(who, None)
-                out.append(i - bad.shape[1])
+                out.append(i - failures)
         return np.array(sorted(out), np.int64)
 
     def sweep(self, now_ms: int) -> None:

@@ -7,8 +7,8 @@ same effects, whatever the restarts; an illegal command raises `UsageError` and 
 keyed hashes of customers.
 
 In memory are the unfinished cases with their ledgers, and the finished ones for a day: until then they may open
-again, and customers who were told hear that it works once it does. Should reading the history fail, the state is
-undefined: continue from the last snapshot.
+again, and customers who were told hear that it works once it does. The rows of resolved ones stay for a late verdict.
+Should reading the history fail, the state is undefined: continue from the last snapshot.
 """
 
 import hashlib
@@ -52,6 +52,8 @@ LOST_MS = HOUR_MS
 LOST_WINDOWS = 10
 CLOSED_MS = 8 * WEEK_MS
 """As long as the windows' records: an anomaly heard of again after its case left memory does not get that case's id."""
+PAST_CASES = 500
+"""So many resolved cases that have left memory wait for a late verdict, for as long as `CLOSED_MS`."""
 FORMAT = 1
 STORY = (
     "opened",
@@ -80,6 +82,8 @@ class _State(msgspec.Struct):
     outgoing: Outgoing = msgspec.field(default_factory=Outgoing)
     closed: dict[str, int] = msgspec.field(default_factory=dict)
     """Anomalies whose case has left memory, and when: its id is taken."""
+    past: dict[str, Case] = msgspec.field(default_factory=dict)
+    """Resolved cases that have left memory, oldest first: a verdict may still come."""
     facts: dict[str, Fact] = msgspec.field(default_factory=dict)
     """What may stand beside a case in memory, or one to come."""
     frontier_ms: int = 0
@@ -190,6 +194,7 @@ class Desk:
         gone = {key for key, file in state.files.items() if file.gone(step.now_ms)}
         if gone:
             gone -= {n.case for n in state.outgoing.pending.values()}  # their counters still change
+            self._remember([f.case for k, f in state.files.items() if k in gone], step.now_ms)
             state.files = {k: f for k, f in state.files.items() if k not in gone}
             state.closed.update({a: step.now_ms for a, k in state.home.items() if k in gone})
             state.closed = {a: at for a, at in state.closed.items() if at > step.now_ms - CLOSED_MS}
@@ -411,36 +416,52 @@ class Desk:
     # --- people and deliveries ---
 
     def _command(self, step: _Step, command: Command) -> None:
+        past = self._state.past.get(command.case)
+        if past is not None and command.verb is not Verb.MERGE:
+            file = CaseFile(case=self._after(past, command, step.now_ms), strands=[], ledger=Ledger())
+            self._remember([file.case], step.now_ms)
+            self._judged(step, file, command)
+            step.out.cases.append(file.case)
+            return
         file = self._file(command.case)
-        verdict = command.verdict
-        match command.verb:
-            case Verb.ACKNOWLEDGE:
-                after = advance(file.case, Trigger.ACKNOWLEDGED, step.now_ms)
-            case Verb.RESOLVE:
-                after = self._resolved(file, verdict, step.now_ms)
-            case Verb.DISMISS:
-                after = advance(file.case, Trigger.DISMISSED, step.now_ms)
-                if verdict not in (Verdict.NOT_A_PROBLEM, Verdict.EXPECTED):
-                    found = verdict.value if verdict else "none"
-                    message = (
-                        f"case {file.case.id}: dismissing takes a verdict, not-a-problem or expected; found {found}"
-                    )
-                    raise UsageError(message)
-                after = msgspec.structs.replace(after, verdict=verdict)
-            case Verb.MERGE:
-                self._merge(step, file, command)
-                return
-        file.case = after
+        if command.verb is Verb.MERGE:
+            self._merge(step, file, command)
+            return
+        file.case = self._after(file.case, command, step.now_ms)
         if file.finished:
             self._close(step, file)
+        self._judged(step, file, command)
+        self._finish(step, file)
+
+    def _after(self, case: Case, command: Command, now_ms: int) -> Case:
+        """Return the case as the command leaves it."""
+        verdict = command.verdict
+        if command.verb is Verb.ACKNOWLEDGE:
+            return advance(case, Trigger.ACKNOWLEDGED, now_ms)
+        if command.verb is Verb.RESOLVE:
+            return self._resolved(case, verdict, now_ms)
+        after = advance(case, Trigger.DISMISSED, now_ms)
+        if verdict not in (Verdict.NOT_A_PROBLEM, Verdict.EXPECTED):
+            found = verdict.value if verdict else "none"
+            message = f"case {case.id}: dismissing takes a verdict, not-a-problem or expected; found {found}"
+            raise UsageError(message)
+        return msgspec.structs.replace(after, verdict=verdict)
+
+    def _judged(self, step: _Step, file: CaseFile, command: Command) -> None:
+        """Tell the command in the case's story, and its verdict to the Watches."""
+        verdict = command.verdict
         if verdict is not None and command.verb is not Verb.ACKNOWLEDGE:
             # What was expected did happen: it is no false case, and no measure of what chance can do either.
             real = verdict is not Verdict.NOT_A_PROBLEM
-            step.out.controls += [Judged(strand.id, real) for strand in file.strands]
-        step.tell(
-            file, after.state.value if file.finished else "acknowledged", verdict.value if verdict else "", command.by
-        )
-        self._finish(step, file)
+            step.out.controls += [Judged(anomaly, real) for anomaly in file.case.anomalies]
+        what = file.case.state.value if file.finished else "acknowledged"
+        step.tell(file, what, verdict.value if verdict else "", command.by)
+
+    def _remember(self, cases: Sequence[Case], now_ms: int) -> None:
+        past = self._state.past | {c.id: c for c in cases}
+        resolved = (c for c in past.values() if c.state is CaseState.RESOLVED and c.detected_ms > now_ms - CLOSED_MS)
+        kept = sorted(resolved, key=lambda c: (c.detected_ms, c.id))
+        self._state.past = {c.id: c for c in kept[-PAST_CASES:]}
 
     def _file(self, case: str) -> CaseFile:
         file = self._state.files.get(case)
@@ -451,13 +472,13 @@ class Desk:
             raise UsageError(message)
         return file
 
-    def _resolved(self, file: CaseFile, verdict: Verdict | None, now_ms: int) -> Case:
-        after = advance(file.case, Trigger.RESOLVED, now_ms)
+    def _resolved(self, case: Case, verdict: Verdict | None, now_ms: int) -> Case:
+        after = advance(case, Trigger.RESOLVED, now_ms)
         if verdict is Verdict.NOT_A_PROBLEM:
-            message = f"case {file.case.id}: what was no problem is dismissed, not resolved"
+            message = f"case {case.id}: what was no problem is dismissed, not resolved"
             raise UsageError(message)
-        if verdict is None and file.case.state is CaseState.RESOLVED:
-            message = f"case {file.case.id}: it is resolved already; give a verdict (real or expected) to add one"
+        if verdict is None and case.state is CaseState.RESOLVED:
+            message = f"case {case.id}: it is resolved already; give a verdict (real or expected) to add one"
             raise UsageError(message)
         return msgspec.structs.replace(after, verdict=verdict)
 

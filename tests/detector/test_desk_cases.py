@@ -11,6 +11,7 @@ from detector.desk.records import Case, CaseState, Configured, Verb, Verdict
 from detector.errors import UsageError
 from detector.signals import Mode
 from detector.watch.anomaly import Phase
+from detector.watch.control import Judged
 from tests.detector.desk_world import T0, Minute, World, anomaly, config, fails
 
 CELL = ("5.2", "Karta")
@@ -213,11 +214,57 @@ def test_a_case_resolved_by_a_person_stays_so_until_watch_says_that_it_relapsed(
 def test_a_finished_case_leaves_memory_after_a_day() -> None:
     world = resolved()
     world.skip(DAY_MS // MINUTE_MS)
-    world.command(Verb.RESOLVE, "a", Verdict.REAL)
+    before = len(world.desk.snapshot())
+    world.command(Verb.DISMISS, "a", Verdict.EXPECTED)
     world.skip(2)
-    with pytest.raises(UsageError, match="no such case, or it was finished more than a day ago"):
-        world.command(Verb.RESOLVE, "a", Verdict.REAL)
+    for verb in (Verb.RESOLVE, Verb.MERGE):
+        with pytest.raises(UsageError, match="no such case, or it was finished more than a day ago"):
+            world.command(verb, "a", Verdict.REAL, "b")
+    assert len(world.desk.snapshot()) < before / 2
     assert len(World().desk.snapshot()) >= len(world.desk.snapshot()) - 200
+
+
+def late() -> World:
+    """A case that was resolved by itself and left memory days ago."""
+    world = resolved()
+    world.skip(DAY_MS // MINUTE_MS + 5)
+    world.skip(3 * DAY_MS // MINUTE_MS)
+    return world
+
+
+@pytest.mark.parametrize(
+    ("verb", "verdict", "after", "real"),
+    [
+        pytest.param(Verb.RESOLVE, Verdict.REAL, CaseState.RESOLVED, True, id="real"),
+        pytest.param(Verb.RESOLVE, Verdict.EXPECTED, CaseState.RESOLVED, True, id="expected"),
+        pytest.param(Verb.DISMISS, Verdict.NOT_A_PROBLEM, CaseState.DISMISSED, False, id="not-a-problem"),
+    ],
+)
+def test_a_verdict_may_come_days_later(verb: Verb, verdict: Verdict, after: CaseState, real: bool) -> None:
+    world = late()
+    old = world.store.cases["a"]
+    effects = world.command(verb, "a", verdict)
+    assert world.store.cases["a"] == msgspec.structs.replace(old, state=after, verdict=verdict)
+    assert effects.controls == [Judged("a", real)]
+    assert [(t.what, t.detail, t.by) for t in effects.timeline] == [(after.value, verdict.value, "ani")]
+    assert not effects.notices and not effects.ledger
+
+
+def test_a_late_verdict_may_be_changed_until_the_case_is_dismissed() -> None:
+    world = late()
+    world.command(Verb.RESOLVE, "a", Verdict.REAL)
+    world.command(Verb.DISMISS, "a", Verdict.NOT_A_PROBLEM)
+    with pytest.raises(UsageError, match="no such case"):
+        world.command(Verb.RESOLVE, "a", Verdict.REAL)
+
+
+def test_nothing_but_a_verdict_comes_late() -> None:
+    world = late()
+    before = world.desk.snapshot()
+    for verb in Verb:
+        with pytest.raises(UsageError):
+            world.command(verb, "a")
+    assert world.desk.snapshot() == before
 
 
 def test_an_anomaly_heard_of_after_its_case_left_memory_gets_a_case_of_its_own() -> None:

@@ -29,6 +29,8 @@ COMMANDS = {
     "mute": ("streams.cli.mute:command", "Leave known noise of a signal out for a while."),
     "fact": ("streams.cli.fact:command", "Tell of deployments and planned work."),
     "budget": ("streams.cli.budget:command", "Show the budget of false cases, and the thresholds that follow."),
+    "detect": ("streams.cli.detect:command", "Find incidents in plain time series."),
+    "explain": ("streams.cli.explain:command", "Name the dimension values that explain what deviates in one window."),
     "dump": ("streams.cli.dump:command", "Print the canonical dump of cases, ledger and notices."),
     "dead": ("streams.cli.dead:command", "Look at the records that were no events."),
     "customers": ("streams.cli.customers:command", "Import and look after the customer directory."),

@@ -319,7 +319,7 @@ class Pipeline:
                 "at_ms": self._at_ms,
                 "in_force": self._in_force,
                 "warned": sorted(self._warned),
-                "learned": self._learn_only,
+                "learned": self._learn_only or self._unobserved,
             }
         )
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.config import MINUTE_MS, Config
+from detector.decode import JSON, CustomerKeys, Decoder
 from detector.desk.records import Case, CaseState, Command, Verb, Verdict
 from detector.errors import UsageError
 from detector.pack import unpack
@@ -16,7 +17,7 @@ from detector.pipeline import Effects, Pipeline, Told
 from detector.signals import parse_signals
 from detector.watch.control import Fact, FactKind, Withdrawn
 from tests.detector.counting import SHARE, SILENCE, T0
-from tests.detector.piping import CONFIG, Kept, Nothing, decided, play, traffic
+from tests.detector.piping import CONFIG, KEY, Kept, Nothing, decided, play, traffic
 
 START, END = 120, 190
 LINES = traffic(220, start=START, end=END)
@@ -148,6 +149,20 @@ def test_a_fact_is_a_record_of_the_log() -> None:
     fact = work(START - 5, END + 5)
     effects, _ = run([(30, fact), (60, Withdrawn("f1", "ani")), (90, Withdrawn("f2"))])
     assert [r.payload for r in effects.log if isinstance(r.payload, Fact | Withdrawn)] == [fact, Withdrawn("f1", "ani")]
+
+
+def test_a_fact_told_between_learning_and_looking_makes_no_silence_of_the_gap() -> None:
+    _, learned = play(LINES, learn_only=True)
+    telling = Pipeline(CONFIG, Kept(), Nothing())
+    telling.restore(learned.snapshot())
+    telling.command(work(0, 10, FactKind.DEPLOYMENT))
+    looking = Pipeline(CONFIG, Kept(), Nothing())
+    looking.restore(telling.snapshot())
+    later = b"".join(line.replace(b"2026-03-02", b"2026-03-04") for line in traffic(60, start=0, end=0))
+    effects = looking.feed(Decoder(CONFIG.schema, JSON, CustomerKeys(KEY)).decode(later, 10**8))
+    effects.extend(looking.end())
+    assert cases(effects) == []
+    assert effects.closed == 60
 
 
 FACTS = st.builds(

@@ -48,6 +48,7 @@ COUNT_DOUBT, VALUE_DOUBT = 2.0, 4.0
 """Nats of difference in score that are worth e times the odds: less than one, as the models are wrong."""
 COUNT_NOTHING, VALUE_NOTHING = 4.0, 0.0
 """The score of "nothing", or of something that has no name in these dimensions."""
+CHANCE = 2.0
 ENOUGH_NEW = 0.02
 """Noise is learned again, and the search repeated, where causes cover more than this share of the leaves."""
 
@@ -168,7 +169,10 @@ def _explanation(cube: Cube, kind: Kind, found: Search) -> Explanation:
     excess = cube.real - cube.predict
     own = [np.isin(found.row_of_leaf, cause.rows) for cause in found.causes]
     covered = np.any(own, axis=0) if own else np.zeros(cube.leaves, np.bool_)
-    all_excess = sum(abs(float(excess[rows].sum())) for rows in own) + abs(float(excess[~covered].sum()))
+    rest = excess[~covered]
+    # What the rest deviates by counts as far as it is more than its leaves' deviations add up to by chance.
+    left = max(0.0, abs(float(rest.sum())) - CHANCE * float(np.sqrt((rest**2).sum())))
+    all_excess = sum(abs(float(excess[rows].sum())) for rows in own) + left
     out = []
     for cause, rows in zip(list(found.causes), own, strict=True):
         score, confidence = _confidence(found, cause.element, kind)

@@ -74,7 +74,7 @@ def _opened(name: str) -> Iterator[IO[str]]:
             raise UsageError(message)
         unpacked = gzip.GzipFile(fileobj=raw) if packed else raw
         try:
-            yield io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
+            yield io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline="")
         except (EOFError, gzip.BadGzipFile, zlib.error):
             message = f"{name}: the gzip data is damaged or cut off (copy the file again)"
             raise UsageError(message) from None

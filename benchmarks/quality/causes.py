@@ -1,0 +1,154 @@
+"""Causes in a cube: ours beside the plain scan statistic and Adtributor, in the same run.
+
+    python -m benchmarks.quality.causes --data ../shared/data/cubes
+    python -m benchmarks.quality.causes --simulated 60
+
+F1 counts causes whose leaves are exactly those planted (two names of the same leaves are one cause); `strict` wants
+the planted name as well. `calibration` compares the confidence that was stated with how often it was right.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.quality.cause_peers import adtributor, plain_scan
+from benchmarks.quality.cubes import COUNT_SETS, VALUE_SETS, Case, Where, held, published, simulated
+from detector.attribution import explain
+
+SIMULATED = ("sim-one", "sim-two", "sim-whole", "sim-quiet", "sim-bare", "sim-value")
+BINS = (0.0, 0.5, 0.7, 0.85, 0.95, 1.0001)
+
+Method = Callable[[Case], tuple[list[Where], list[float]]]
+
+
+def ours(case: Case) -> tuple[list[Where], list[float]]:
+    causes = explain(case.cube, case.kind).causes
+    return [dict(cause.where) for cause in causes], [cause.confidence for cause in causes]
+
+
+def _peer(find: Callable[..., list[Where]]) -> Method:
+    return lambda case: (find(case.cube), [])
+
+
+METHODS: dict[str, Method] = {"tocsin": ours, "plain scan": _peer(plain_scan), "Adtributor": _peer(adtributor)}
+
+
+class Tally:
+    """What a method got right on one set."""
+
+    def __init__(self) -> None:
+        self.cases = self.right = self.found = self.planted = self.first = self.exact = self.strict = self.told = 0
+        self.seconds: list[float] = []
+        self.stated: list[tuple[float, bool]] = []
+
+    def add(self, case: Case, found: list[Where], confidence: list[float], seconds: float) -> bool:
+        wanted = [held(case.cube, where) for where in case.causes]
+        rows = [held(case.cube, where) for where in found]
+        good = [any(bool((mine == other).all()) for other in wanted) for mine in rows]
+        hit = [any(bool((mine == other).all()) for mine in rows) for other in wanted]
+        self.cases += 1
+        self.right += sum(hit)
+        self.found += len(found)
+        self.planted += len(wanted)
+        self.first += bool(good) and good[0]
+        exact = all(good) and all(hit)
+        self.exact += exact
+        self.strict += sum(where in case.causes for where in found)
+        self.told += bool(found)
+        self.seconds.append(seconds)
+        self.stated += list(zip(confidence, good, strict=False))
+        return exact
+
+    def row(self) -> dict[str, Any]:
+        both = max(self.found + self.planted, 1)
+        return {
+            "cases": self.cases,
+            "f1": round(2 * self.right / both, 3),
+            "f1_strict": round(2 * self.strict / both, 3),
+            "first_right": round(self.first / self.cases, 3),
+            "exact": round(self.exact / self.cases, 3),
+            "explained": round(self.told / self.cases, 3),
+            "median_s": round(float(np.median(self.seconds)), 4),
+            "worst_s": round(max(self.seconds), 3),
+        }
+
+
+def calibration(stated: list[tuple[float, bool]]) -> list[dict[str, Any]]:
+    """Stated confidence against how often it was right."""
+    out = []
+    for low, high in itertools.pairwise(BINS):
+        inside = [(c, right) for c, right in stated if low <= c < high]
+        if inside:
+            mean = sum(c for c, _ in inside) / len(inside)
+            share = sum(right for _, right in inside) / len(inside)
+            out.append({"causes": len(inside), "stated": round(mean, 3), "right": round(share, 3)})
+    return out
+
+
+def sets(options: argparse.Namespace) -> Iterator[tuple[str, Iterator[Case]]]:
+    if options.simulated:
+        for name in SIMULATED:
+            yield name, simulated(name, options.simulated, options.seed)
+    if options.data is not None:
+        for name in (*VALUE_SETS, *COUNT_SETS):
+            yield name, published(options.data, name)
+
+
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
+    out: dict[str, Any] = {"sets": {}}
+    stated: list[tuple[float, bool]] = []
+    for name, cases in sets(options):
+        if options.only and name not in options.only:
+            continue
+        tallies = {method: Tally() for method in METHODS if method in options.methods}
+        for number, case in enumerate(cases):
+            if options.half is not None and number % 2 != options.half:
+                continue
+            for method, tally in tallies.items():
+                start = time.process_time()
+                found, confidence = METHODS[method](case)
+                exact = tally.add(case, found, confidence, time.process_time() - start)
+                if options.verbose and method == "tocsin" and not exact:
+                    say(f"{case.name}: planted {case.causes}, found {found}")
+        out["sets"][name] = {method: tally.row() for method, tally in tallies.items()}
+        if "tocsin" in tallies:
+            stated += tallies["tocsin"].stated
+    out["calibration"] = calibration(stated)
+    return out
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder of value-s, value-l, count-clean …")
+    parser.add_argument("--simulated", type=int, default=0, metavar="CASES", help="simulated cases of each kind")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", nargs="+", help="these sets only")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--half", type=int, choices=[0, 1], help="even or odd cases only")
+    parser.add_argument("--verbose", action="store_true", help="name what went wrong")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    console = Console(stderr=True, markup=False)
+    found = run(options, console.print)
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return
+    table = Table("set", "method", "cases", "F1", "strict", "first right", "exact", "explained", "median s", "worst s")
+    for name, methods in found["sets"].items():
+        for method, row in methods.items():
+            table.add_row(name, method, *(str(value) for value in row.values()))
+    Console().print(table)
+    for row in found["calibration"]:
+        Console().print(f"stated {row['stated']:.2f}, right {row['right']:.2f} ({row['causes']} causes)")
+
+
+if __name__ == "__main__":
+    main()

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import poisson
 
-from detector.config import MINUTE_MS, Config
+from detector.config import HOUR_MS, MINUTE_MS, Config
 from detector.counter.counter import bucket_value
 from detector.counter.record import SignalWindow, merge_signal
 from detector.events import Floats, Ints
@@ -32,10 +32,13 @@ from detector.watch.anomaly import Anomaly, Phase, Shift
 from detector.watch.control import Control
 from detector.watch.evidence import EFFECTS_UP
 from detector.watch.past import Cell, Past
+from detector.watch.track import Track
 from detector.watch.watch import HOLD_MS, Look, Watch
 
 ENOUGH = 200.0
 """Values that must be remembered before anything is compared."""
+RENEW_MS = 6 * HOUR_MS
+"""What a new level is learned from."""
 SHOWN_MS = 60 * MINUTE_MS
 """The words of an anomaly speak of so much of its span, the latest …"""
 SHOWN_EVERY = 15
@@ -105,6 +108,15 @@ class ChannelWatch(Watch):
     def __init__(self, config: Config, signal: Signal, channel: Channel, past: Past) -> None:
         super().__init__(config, signal, channel=channel.name, channels=len(CHANNELS), effects=channel.effects)
         self.counted, self.past = channel, past
+        self.renewed: list[dict[str, str]] = []
+        """Where a deviation has become the new level in this window."""
+
+    def _let_go(self, track: Track) -> None:
+        if track.new_level is not None:
+            # What has a new level is the past that ranks are taken in; the share of high ranks will be as it was.
+            self.renewed += track.wheres
+            track.new_level = None
+        super()._let_go(track)
 
     def _counts(self, record: SignalWindow) -> tuple[Floats, Floats]:
         if record.values is None:
@@ -153,6 +165,7 @@ class ValueWatch(ChannelWatch):
             for other in self._others:
                 for anomaly in other.step(window_ms, record, look, learn_only=learn_only):
                     out.append(self._in_words(anomaly, other.counted, look))
+        self._renew(window_ms, look)
         if record is not None:
             self._unlearned.append(record)
         end_ms = window_ms + self._config.input.window_ms
@@ -162,6 +175,22 @@ class ValueWatch(ChannelWatch):
                 self._remember(end_ms - self.signal.window_ms, merge_signal(parts))
             self._begun = self._begun or self.past.mass >= ENOUGH
         return out
+
+    def _renew(self, window_ms: int, look: Look) -> None:
+        """Where a deviation was accepted, the last hours are the past now."""
+        wheres = [where for watch in (self, *self._others) for where in watch.renewed]
+        if not wheres:
+            return
+        for watch in (self, *self._others):
+            watch.renewed.clear()
+        records = [record for _, record in look(window_ms - RENEW_MS, window_ms)]
+        if not records:
+            return
+        record = merge_signal(records)
+        rows, inside = self.past.rows(record.cells), self._inside(record.cells, wheres)
+        self.past.renew(rows[inside])
+        if record.values is not None:
+            self.past.learn(np.where(inside, rows, -1), record.values)
 
     def _remember(self, window_ms: int, record: SignalWindow) -> None:
         """Learn from the cells that no channel holds."""
@@ -205,7 +234,7 @@ class ValueWatch(ChannelWatch):
         if record.values is None:
             return None
         wheres = [cause.where for cause in anomaly.causes]
-        inside = np.array([self._lies_in(cell, wheres) for cell in record.cells], np.bool_)[record.values.cell]
+        inside = self._inside(record.cells, wheres)[record.values.cell]
         count = np.where(inside, record.values.count, 0).astype(np.float64)
         columns = self.past.columns(record.values.bucket)
         observed = np.bincount(columns, weights=count, minlength=len(self.past.levels)).astype(np.float64)
@@ -220,9 +249,10 @@ class ValueWatch(ChannelWatch):
         seen, expected = (self._quantile(h, quantile) for h in (observed, usual))
         return Shift(quantile=quantile, observed=seen, usual=expected, values=int(number))
 
-    def _lies_in(self, cell: Cell, wheres: list[dict[str, str]]) -> bool:
-        values = dict(zip(self.signal.dimensions, cell, strict=True))
-        return any(all(values[d] == v for d, v in where.items()) for where in wheres)
+    def _inside(self, cells: list[Cell], wheres: list[dict[str, str]]) -> NDArray[np.bool_]:
+        """bool[cells]: those that lie in any of these."""
+        at = {dimension: i for i, dimension in enumerate(self.signal.dimensions)}
+        return np.array([any(all(c[at[d]] == v for d, v in w.items()) for w in wheres) for c in cells], np.bool_)
 
     def _quantile(self, histogram: Floats, quantile: float) -> float:
         """The value below which this share of the histogram lies, to three digits."""

@@ -31,6 +31,9 @@ OFFSET = 1 << 15
 FORGOTTEN = 0.1
 """A cell of which less than this much of a value is left has no past."""
 
+TRACE = 0.02
+"""What is left of a past that gives way to a new level."""
+
 Cell = tuple[str, ...]
 
 
@@ -242,6 +245,17 @@ class Past:
             lately *= fade
             np.add.at(lately.T, codes[:, d], counts.T)
         self._lately_whole = self._lately_whole * fade + counts.sum(axis=1)
+
+    def renew(self, rows: Ints) -> None:
+        """Let what these cells were like go, all but a trace: they are to be learned anew."""
+        self._known = None
+        gone = self._own[rows] * (1.0 - TRACE)
+        self._own[rows] *= TRACE
+        self._number[rows] *= TRACE
+        for d, margin in enumerate(self._margins):
+            np.subtract.at(margin, self._codes[rows, d], gone)
+            np.maximum(margin, 0.0, out=margin)
+        self._whole = np.maximum(self._whole - gone.sum(axis=0), 0.0)
 
     def forget(self, window_ms: int) -> None:
         """Let the past fade once an hour, and what has faded go once a day."""

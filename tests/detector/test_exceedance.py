@@ -125,6 +125,23 @@ def test_what_was_slow_and_is_no_more_ends() -> None:
     assert minute_of(first(anomalies, Phase.ENDED).ended_ms or 0) == pytest.approx(LEARNED + 60, abs=6)
 
 
+@pytest.mark.slow
+def test_what_has_stood_still_for_a_day_is_the_new_level_and_a_shift_from_there_is_found() -> None:
+    again = LEARNED + 30 * 60
+
+    def twice(minute: int, cell: Cell, z: Floats) -> Floats:
+        return slower(minute, cell, z) * (1.6 if cell[1] == "v2" and minute >= again else 1.0)
+
+    shop, watch = Shop(twice, volume=4.0), value_watch()
+    anomalies = list(run(shop, again + 60, watch))
+    accepted = [minute_of(a.window_ms) for a in anomalies if a.new_level is not None]
+    assert accepted and LEARNED + 1_400 <= accepted[0] <= LEARNED + 1_600
+    opened = [
+        minute_of(a.detected_ms) for a in anomalies if a.phase is Phase.OPENED and minute_of(a.window_ms) > accepted[0]
+    ]
+    assert opened and again <= min(opened) <= again + 40
+
+
 @pytest.mark.parametrize("at", [pytest.param(100, id="while learning"), pytest.param(LEARNED + 9, id="in a problem")])
 def test_a_restored_watch_goes_on_as_if_nothing_had_happened(at: int) -> None:
     whole = value_watch()

@@ -2,6 +2,8 @@
 
 import dataclasses
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,7 +19,8 @@ from detector.watch.plugins.features import NAMES, features, scaled
 from detector.watch.plugins.guard import DetectorError
 from detector.watch.plugins.per_segment import MODELS, UNUSED_MS, PerSegment
 from detector.watch.plugins.resolve import detector_of, problems
-from tests.contracts.test_detectors import SIGNAL, T0, builtin
+from streams.yamlfile import parse_yaml
+from tests.contracts.test_detectors import JUMPS, SIGNAL, T0, WARM, Stream, builtin, drive, limit
 
 OWN = "tests.contracts.own_detector"
 
@@ -145,3 +148,45 @@ def test_features_are_few_and_bounded() -> None:
     given = features(touched(4, observed=500.0))
     assert given.shape == (4, len(NAMES))
     assert ((scaled(given) >= 0) & (scaled(given) <= 1)).all()
+
+
+# --- the page that says how ------------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).parents[2] / "docs" / "detectors.md"
+
+
+def block(language: str, number: int = 0) -> str:
+    found = re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    return str(found[number])
+
+
+@pytest.fixture
+def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "shop_detectors.py").write_text(block("python"), "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "shop_detectors", raising=False)
+
+
+@pytest.mark.usefixtures("own_module")
+def test_the_example_of_the_page_is_a_detector_that_finds_a_jump() -> None:
+    (signal,) = parse_signals(parse_yaml(block("yaml"), "signals.yml"))
+    assert problems([signal]) == []
+    detector = detector_of(signal, builtin, up=True)
+    scores = np.array(drive(detector, Stream(jump=6.0, jump_from=WARM), WARM + 12))
+    assert scores[WARM:, JUMPS].max() >= limit() > scores[:WARM].max()
+    assert int(scores[-1].argmax()) == JUMPS
+
+
+@pytest.mark.usefixtures("own_module")
+def test_the_complaint_of_the_page_is_what_is_said() -> None:
+    (signal,) = parse_signals(parse_yaml(block("yaml").replace("Surprise", "Suprise"), "signals.yml"))
+    assert f"Error: {problems([signal])[0]}\n" == block("text")
+
+
+def test_the_joint_signal_of_the_page_is_taken() -> None:
+    first, second = parse_yaml(block("yaml"), "signals.yml"), parse_yaml(block("yaml", 1), "signals.yml")
+    assert isinstance(first, dict) and isinstance(second, dict)
+    logins = {k: v for k, v in first["signals"]["login-failures"].items() if not k.startswith("detector")}
+    declines = logins | {"events": {"kind": "payment"}, "dimensions": ["city", "bank"]}
+    signals = {"login-failures": logins, "payment-declines": declines, **second["signals"]}
+    assert parse_signals({"signals": signals})[-1].dimensions == ("signal", "city")

@@ -18,12 +18,12 @@ from detector.config import DAY_MS, HOUR_MS
 from detector.events import Floats, Ints
 
 HALF_LIFE_MS = 7 * DAY_MS
-QUANTILE, FARTHEST = 0.98, 0.999
+QUANTILE, FARTHEST = 0.96, 0.999
 """The tail begins at the first, and moves on towards the second as more is known."""
 EXCEEDANCES = 200.0
 """So many scores make a tail."""
-ENOUGH = 2_000.0
-"""Scores of a group that must be known before any of it is surprising."""
+ENOUGH = 600.0
+"""Scores of a group that must be known before its own tail counts; until then the nearest group's does."""
 WIDTH = 0.005
 LOW, HIGH = -12.0, 64.0
 FIRM = 10.0
@@ -45,7 +45,9 @@ class Tail:
         buckets = round((HIGH - LOW) / WIDTH)
         self.counts: Floats = np.zeros((groups, buckets))
         self.cut: Floats = np.zeros((groups, buckets))
-        self._from: Floats = np.full(groups, np.inf)
+        self._known: Ints = np.full(groups, -1, np.int64)
+        """int64[groups]: whose tail stands for each group's; -1: nobody's, nothing is surprising."""
+        self._from: Floats = np.zeros(groups)
         self._beyond: Floats = np.ones(groups)
         self._mean: Floats = np.ones(groups)
         self._hour = -1
@@ -53,11 +55,11 @@ class Tail:
 
     def nats(self, scores: Floats, group: Ints) -> Floats:
         """float64[scores]: −ln of how likely so high a score is in its group; 0 below the tail."""
-        start = self._from[group]
-        over = scores > start
+        known = self._known[group]
+        over = (known >= 0) & (scores > self._from[known])
         out = np.zeros(len(scores))
-        excess = (scores[over] - start[over]) / self._mean[group[over]]
-        out[over] = excess - np.log(self._beyond[group[over]])
+        of = known[over]
+        out[over] = (scores[over] - self._from[of]) / self._mean[of] - np.log(self._beyond[of])
         return out
 
     def learn(self, scores: Floats, group: Ints, cut: NDArray[np.bool_], window_ms: int) -> None:
@@ -81,8 +83,8 @@ class Tail:
             both = self.counts[g] + self.cut[g]
             whole = float(both.sum())
             if whole < ENOUGH:
-                self._from[g] = np.inf
                 continue
+            self._known[g] = g
             share = min(max(1 - QUANTILE, 1e-12), max(1 - FARTHEST, EXCEEDANCES / whole))
             beyond = whole - np.cumsum(both)
             at = int(np.flatnonzero(beyond <= share * whole)[0])
@@ -93,6 +95,10 @@ class Tail:
             self._from[g] = edges[at]
             self._beyond[g] = (float(beyond[at]) + 1.0) / (whole + 1.0)
             self._mean[g] = max((reached + FIRM * self._least) / (seen + FIRM), self._least / 2)
+        own = np.flatnonzero(self._known == np.arange(len(self._known)))
+        if len(own):
+            apart = np.abs(np.arange(len(self._known))[:, None] - own[None, :])
+            self._known = own[apart.argmin(axis=1)]
 
     def state(self) -> dict[str, Any]:
         """Few buckets hold anything: only those are kept."""

@@ -135,7 +135,7 @@ def queue(rng: Rng, rows: int) -> Shaped:
 def gauge(rng: Rng, rows: int) -> Shaped:
     level = rng.uniform(20, 90) + wander(rng, rows, 3, rng.uniform(200, 2_000)) + 5 * (day(rng, rows, 0.3) - 1)
     noise = rng.normal(0, rng.uniform(0.05, 0.5), rows)
-    return lambda factor, add, spread: level + 12 * np.log(factor) + noise * spread + add * 20
+    return lambda factor, add, spread: level + 12 * np.log(np.maximum(factor, 0.01)) + noise * spread + add * 20
 
 
 def traffic(rng: Rng, rows: int) -> Shaped:

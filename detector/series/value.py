@@ -114,7 +114,7 @@ class Value(Kept):
         strength = self._strength(error_unit / unit, sudden, lasting, step_s / _USUAL_STEP_S)
         learned = error if self._rows <= 30 else max(-3 * error_unit, min(3 * error_unit, error))
         self._regression.learn(inputs, max(-30.0, min(30.0, learned / unit)))
-        grown = self._rows / (self._rows + _YOUNG_ROWS) * min(1.0, self._rows / _GROWN_ROWS) ** 2
+        grown = self._rows / (self._rows + _YOUNG_ROWS) * min(1.0, self._rows / _GROWN_ROWS) ** 3
         return expected, low, high, (strength + (_STUCK if stuck else 0.0)) * grown
 
     def _strength(self, unpredictable: float, sudden: float, lasting: float, rows: float) -> float:
@@ -153,9 +153,9 @@ class Value(Kept):
         return max((held[n - 1 - n // 50] - held[n // 50]) / middle, TINY)
 
     def _band(self, expected: float, unit: float) -> tuple[float, float]:
-        """Return the range in which all but 1 % of the last 400 errors would have left the value."""
+        """Return the range in which all but 5 % of the last 400 errors would have left the value, and a little more."""
         held = self._error.spread.window.sorted
         if not held:
             return float("nan"), float("nan")
-        out = len(held) // 200
+        out = len(held) // 40
         return expected + min(0.0, held[out]) - unit / 2, expected + max(0.0, held[-1 - out]) + unit / 2

@@ -206,7 +206,7 @@ def _print(scored: Scored) -> None:
         rows = [
             (
                 _minute(scored.rows[i].time_ms),
-                f"{values[i]:,.5g}",
+                _number(values[i]),
                 _expected(scored.found[i]),
                 f"{scored.found[i].score:.2f}",
             )
@@ -224,28 +224,33 @@ def _minute(time_ms: int) -> str:
 def _expected(row: "Row") -> str:
     if row.expected != row.expected:
         return "–"
-    return f"{row.expected:,.4g} ({row.low:,.4g} to {row.high:,.4g})"
+    return f"{_number(row.expected)} ({_number(row.low)} to {_number(row.high)})"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e15 else f"{value:.4g}"
 
 
 def sparkline(values: list[float], marks: Iterable[int], width: int = _WIDTH) -> tuple[str, str]:
-    """Return a line of blocks (the value farthest from the middle of each stretch), and one with ▲ below the marks.
+    """Return a line of blocks (the median of each stretch, or its marked value), and one with ▲ below the marks.
 
     Examples
     --------
     >>> sparkline([1.0, 1.0, 9.0, 1.0, float("nan")], [2])
     ('▁▁█▁ ', '  ▲')
     """
-    known = sorted(value for value in values if value == value)
-    if not known:
-        return "", ""
-    low, middle, high = known[0], known[len(known) // 2], known[-1]
     stretch = -(-len(values) // width) or 1
-    bars = []
+    marked = {mark // stretch: values[mark] for mark in marks}
+    shown: list[float | None] = []
     for i in range(0, len(values), stretch):
-        here = [value for value in values[i : i + stretch] if value == value]
-        far = max(here, key=lambda value: abs(value - middle)) if here else None
-        share = 0.0 if far is None or high == low else (far - low) / (high - low)
-        bars.append(" " if far is None else _BARS[min(len(_BARS) - 1, int(share * len(_BARS)))])
-    at = {mark // stretch for mark in marks}
-    line = "".join("▲" if i in at else " " for i in range(len(bars)))
+        here = sorted(value for value in values[i : i + stretch] if value == value)
+        shown.append(marked.get(i // stretch, here[len(here) // 2] if here else None))
+    known = [value for value in shown if value is not None]
+    low, high = min(known, default=0.0), max(known, default=0.0)
+    size = (high - low) / len(_BARS)
+    bars = [
+        " " if value is None else _BARS[min(len(_BARS) - 1, int((value - low) / size)) if size else 0]
+        for value in shown
+    ]
+    line = "".join("▲" if i in marked else " " for i in range(len(shown)))
     return "".join(bars), line.rstrip()

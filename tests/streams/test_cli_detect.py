@@ -251,7 +251,7 @@ def test_without_matplotlib_a_plot_says_what_to_do(
     assert "pip install matplotlib" in capsys.readouterr().err
 
 
-def test_a_sparkline_shows_the_farthest_of_each_stretch() -> None:
+def test_a_sparkline_shows_what_is_marked() -> None:
     bars, marks = sparkline([0.0] * 100 + [10.0] + [0.0] * 99, [100], width=20)
     assert (len(bars), bars[10], set(bars) - {"█"}) == (20, "█", {"▁"})
     assert marks == " " * 10 + "▲"

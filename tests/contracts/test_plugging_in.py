@@ -19,6 +19,7 @@ from detector.watch.plugins.features import NAMES, features, scaled
 from detector.watch.plugins.guard import DetectorError
 from detector.watch.plugins.per_segment import MODELS, UNUSED_MS, PerSegment
 from detector.watch.plugins.resolve import detector_of, problems
+from streams.settings import load
 from streams.yamlfile import parse_yaml
 from tests.contracts.test_detectors import JUMPS, SIGNAL, T0, WARM, Stream, builtin, drive, limit
 
@@ -148,6 +149,15 @@ def test_features_are_few_and_bounded() -> None:
     given = features(touched(4, observed=500.0))
     assert given.shape == (4, len(NAMES))
     assert ((scaled(given) >= 0) & (scaled(given) <= 1)).all()
+
+
+def test_it_is_said_when_the_configuration_is_read(tmp_path: Path) -> None:
+    text = block("yaml").replace("shop_detectors.Surprise", "river.anomaly.HalfSpaceTree")
+    (tmp_path / "signals.yml").write_text(text, "utf-8")
+    with pytest.raises(
+        ConfigError, match=r"^signals\.yml: signals\.login-failures\.detector: .* has no HalfSpaceTree "
+    ):
+        load(tmp_path)
 
 
 # --- the page that says how ------------------------------------------------------------------------------------------

@@ -144,6 +144,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """By language: the thing the customer tried, as the notice names it ("card payment"); defaults to the title."""
     min_people: int = 5
     """Below this many people hit no case opens (count_by people)."""
+    substitutes: tuple[str, ...] = ()
+    """Dimensions of a falling count whose values take each other's place, as versions do."""
     signals: tuple[str, ...] = ()
     """Of a joint signal: its parts."""
     detector: str = ""
@@ -309,6 +311,13 @@ FIELDS = (
         "a dotted path",
         "the built-in one",
         "A class that makes segments surprising. It runs with all the rights of Tocsin: see docs/detectors.md.",
+    ),
+    FieldDoc(
+        "substitutes",
+        "a list of dimensions",
+        "none",
+        "Dimensions whose values take each other's place: a new app version starves the old ones, which is no silence. "
+        "Only for counts with `direction: down`.",
     ),
     FieldDoc("detector_options", "a mapping", "none", "What the detector's class is called with."),
 )
@@ -488,6 +497,7 @@ _READ: dict[str, _Read] = {
     "promise": _texts(150),
     "signals": lambda fields, value, path: _names(fields, value, path),
     "detector": lambda fields, value, path: _dotted(fields, value, path),
+    "substitutes": _dimensions,
     "detector_options": lambda fields, value, path: fields.mapping(value, path),
 }
 """How each field of `FIELDS` is read; None is what was complained of."""
@@ -499,6 +509,7 @@ _ONLY_FOR = {
     "bad_below": (Measure.VALUE,),
     "direction": (Measure.COUNT, Measure.VALUE),
     "signals": (Measure.JOINT,),
+    "substitutes": (Measure.COUNT,),
 }
 
 
@@ -521,6 +532,13 @@ def _signal(fields: Fields, name: str, entry: object, base_window_ms: int) -> Si
     if window_ms and window_ms % base_window_ms:
         allowed = f"a multiple of the base window {duration_text(base_window_ms)}"
         fields.complain(join(path, "window"), shown(given["window"]), allowed)
+    for i, name in enumerate(values.get("substitutes") or ()):
+        if name not in values.get("dimensions", ()):
+            allowed = f"a dimension of the signal ({listed(values.get('dimensions') or ('it has none',))})"
+            fields.complain(f"{path}.substitutes[{i}]", shown(name), allowed)
+    if values.get("substitutes") and values.get("direction") is not Direction.DOWN:
+        do = "leave it out, or set direction: down"
+        fields.complain(f"{path}.substitutes", "it in a signal that is bad upward", "it only with direction: down", do)
     if not joint:
         _fit_words(fields, name, values.get("what", {}), values.get("dimensions", ()))
     if len(fields.problems) > before:

@@ -63,6 +63,16 @@ class Shift(msgspec.Struct, frozen=True):
     """How many values it was taken from."""
 
 
+class Beside(msgspec.Struct, frozen=True):
+    """What is around the first cause, without any of the causes, over the same time: so much failed elsewhere."""
+
+    where: dict[str, str]
+    """The cause without one of its dimensions; empty: the rest of the signal."""
+    observed: int
+    expected: float
+    trials: int
+
+
 class Why(msgspec.Struct, frozen=True):
     """The numbers behind "why we think so"."""
 
@@ -75,6 +85,13 @@ class Why(msgspec.Struct, frozen=True):
     noise: float
     """Learned noise: standard deviation of the log rate."""
     shift: Shift | None = None
+    segment: dict[str, str] = {}
+    """Whose evidence passed the threshold first; empty: the whole signal's."""
+    source: str = "theory"
+    """What the threshold comes from: `theory`, or the stream's `own peaks`."""
+    season: float = 1.0
+    """What this hour of the week is expected to be, relative to the average."""
+    beside: tuple[Beside, ...] = ()
 
 
 class Anomaly(msgspec.Struct, frozen=True, kw_only=True):

@@ -110,6 +110,15 @@ class Segments:
         """int64[segments]: how many dimensions the segment fixes."""
         return self.family_size[self.segment_family]
 
+    def where(self, segment: int) -> dict[str, str]:
+        """Return the dimension values that a segment fixes."""
+        family = self.families[int(self.segment_family[segment])]
+        codes = self.segment_codes[segment].tolist()
+        return {
+            self.dimensions[d]: next(value for value, c in self.values[d].items() if c == code)
+            for d, code in zip(family, codes, strict=False)
+        }
+
     def covered(self, where: dict[str, str]) -> NDArray[np.bool_]:
         """bool[cells]: the cells that lie in `where`."""
         return self.covers(where, self.cell_codes)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from detector.config import HOUR_MS, MINUTE_MS
 from detector.events import Floats, Ints
-from detector.watch.anomaly import Cause, Contrast, Phase, Point
+from detector.watch.anomaly import Beside, Cause, Contrast, Phase, Point
 from detector.watch.causes import Cells, Found, find_causes, noise_of
 from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.newlevel import new_level
@@ -88,6 +88,10 @@ class Track:
     id: str
     detected_ms: int
     threshold: float
+    source: str
+    """What the threshold comes from."""
+    segment: dict[str, str]
+    """The segment that passed it."""
     share: bool
     up: bool
     noises: Floats
@@ -345,6 +349,16 @@ class Track:
         return bool(((nats > RELAPSE_NATS) & strong).any())
 
     # --- out ------------------------------------------------------------------------------------------------------
+
+    def beside(self, segments: Segments) -> tuple[Beside, ...]:
+        """What the surroundings of the first cause show: for each of its dimensions the segment that leaves it open."""
+        first, sums, outside = self.wheres[0], self._summed(segments), ~self.inside(segments)
+        out = []
+        for dimension in sorted(first):
+            wider = {d: v for d, v in first.items() if d != dimension}
+            k, mu, n = sums[:, outside[: sums.shape[1]] & segments.covered(wider)[: sums.shape[1]]].sum(axis=1).tolist()
+            out.append(Beside(wider, round(k), round(mu, 3), round(n)))
+        return tuple(out)
 
     def causes(self) -> tuple[Cause, ...]:
         return tuple(Cause(where, round(share, 6)) for where, share in zip(self.wheres, self.shares, strict=True))

@@ -332,6 +332,8 @@ class Watch:
             id="",
             detected_ms=window_ms + self.signal.window_ms,
             threshold=threshold,
+            source=self.operating.levels[int(self._segments.level()[segment])].source,
+            segment=self._segments.where(segment),
             share=self._share,
             up=self._up,
             clump=self._volume.clump,
@@ -374,7 +376,6 @@ class Watch:
 
     def _said(self, track: Track, window_ms: int) -> Anomaly:
         points, rewrite = track.points(self._segments)
-        level = min(max((len(w) for w in track.wheres), default=0), LEVELS - 1)
         stands = self.operating
         budget = f"{self._config.budget_of(self.signal)[0].words}, split over {stands.divisor} signals"
         return Anomaly(
@@ -399,8 +400,12 @@ class Watch:
                 score_nats=round(track.score, 3),
                 threshold_nats=round(track.threshold, 3),
                 budget=budget,
-                segments=stands.levels[level].segments,
+                segments=stands.levels[len(track.segment)].segments,
                 noise=round(track.noise, 4),
+                segment=track.segment,
+                source=track.source,
+                season=round((self._rates if self._share else self._volume).season(window_ms), 4),
+                beside=track.beside(self._segments),
             ),
         )
 

@@ -105,6 +105,7 @@ UP_KINDS = (
     Kind("burst x3 single", 1, "usual", volume=3.0),
     Kind("burst x3 small", 1, "small", volume=3.0),
     Kind("burst x3 all", 0, "whole", volume=3.0),
+    Kind("burst x10 single", 1, "usual", volume=10.0),
 )
 SILENCE_RANGE = (1.0, 5.0)
 

@@ -7,9 +7,9 @@ import hashlib
 
 import msgspec
 
+from detector.budgets import Budget as Budget
 from detector.calendar import CalendarSpec
 from detector.events import EventSchema
-from detector.signals import Budget as Budget
 from detector.signals import Condition, Signal, schema_of
 
 MINUTE_MS = 60_000

@@ -14,11 +14,12 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from detector.budgets import BUDGET_ALLOWED, parse_budget
 from detector.calendar import COUNTRY, ZONE, Like, OwnDay, known_countries
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, Budget, QuietHours
 from detector.errors import ConfigError, Problem
 from detector.fields import Fields, did_you_mean, duration_text, join, listed, parse_duration_ms, shown
-from detector.signals import BUDGET_ALLOWED, Condition, parse_budget, parse_conditions
+from detector.signals import Condition, parse_conditions
 
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -200,7 +200,7 @@ def _words(point: "Operating") -> str:
 
 
 def _unit(per_ms: int) -> str:
-    from detector.signals import BUDGET_PERIODS
+    from detector.budgets import BUDGET_PERIODS
 
     return next((word for word, ms in BUDGET_PERIODS.items() if ms == per_ms), "period")
 

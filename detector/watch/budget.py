@@ -158,6 +158,11 @@ class OperatingPoint:
         return mean_for(self._budget.cases) / self._divisor
 
     @property
+    def shift(self) -> float:
+        """Nats by which the verdicts have moved the thresholds."""
+        return self._shift
+
+    @property
     def _mean_a_week(self) -> float:
         return self.mean * WEEK_MS / self._budget.per_ms
 

@@ -118,11 +118,11 @@ class ChannelWatch(Watch):
             track.new_level = None
         super()._let_go(track)
 
-    def _counts(self, record: SignalWindow) -> tuple[Floats, Floats]:
+    def _counts(self, record: SignalWindow, window_ms: int) -> tuple[Floats, Floats]:
         if record.values is None:
-            return super()._counts(record)
+            return super()._counts(record, window_ms)
         rows, up = self.past.rows(record.cells), self.signal.direction is Direction.UP
-        low, high = self.past.ranks(rows, record.values)
+        low, high = self.past.ranks(rows, record.values, window_ms)
         levels: Sequence[float | Floats] = self.counted.levels
         if self.counted.follows:
             moved = self.counted.follows * self.past.drift(rows)[record.values.cell]
@@ -199,10 +199,14 @@ class ValueWatch(ChannelWatch):
             return
         rows = self.past.rows(record.cells)
         if self._begun:
-            above = exceedances(*self.past.ranks(rows, record.values), (0.5,), up=True)
-            self.past.follow(rows, record.values, above, self.signal.window_ms)
+            ranks, width_ms = self.past.ranks(rows, record.values, window_ms), self.signal.window_ms
+            self.past.follow(rows, record.values, exceedances(*ranks, (0.5,), up=True), width_ms)
+            # What was the past's middle before it was moved with the hour.
+            above = exceedances(*ranks, (float(expit(-self.past.season(window_ms))),), up=True)
             for watch in (self, *self._others):
                 rows = np.where(watch.holds(record.cells, window_ms), -1, rows)
+            counting = record.values.count * (rows[record.values.cell] >= 0)
+            self.past.hour(float(counting @ above), float(counting.sum()), window_ms, width_ms)
         self.past.learn(rows, record.values)
 
     def control(self, control: Control) -> None:
@@ -243,7 +247,7 @@ class ValueWatch(ChannelWatch):
             return None
         weight = np.bincount(record.values.cell, weights=count, minlength=len(record.cells))
         used = np.flatnonzero(weight)
-        below = self.past.below(self.past.rows(record.cells)[used])
+        below = self.past.below(self.past.rows(record.cells)[used], anomaly.window_ms)
         usual = weight[used] @ np.diff(below, axis=1)
         quantile = channel.quantile if self.signal.direction is Direction.UP else 1.0 - channel.quantile
         seen, expected = (self._quantile(h, quantile) for h in (observed, usual))

@@ -15,6 +15,7 @@ from scipy.special import expit, logit, rel_entr
 from detector.config import DAY_MS, HOUR_MS
 from detector.counter.record import MIRRORED, ZERO_BUCKET, Histograms
 from detector.events import Floats, Ints
+from detector.watch.season import Season
 
 HALF_LIFE_MS = 3 * DAY_MS
 LATELY_MS = HOUR_MS
@@ -23,6 +24,8 @@ BORROWED = 40.0
 """Values that a cell's parents are worth, and that the whole is worth to a dimension value."""
 PRIOR = 10.0
 """Values on either side of a level that "as its mix explains" is worth."""
+SEASON_PRIOR = 500.0
+"""Values above the middle that "as on average" is worth, in each hour."""
 STEADY = 200.0
 """Values that "as ever" is worth where the last hours are told from the past."""
 MOST_COLUMNS = 256
@@ -81,6 +84,7 @@ class Past:
         self._lately: list[Floats] = [np.zeros((2, 0)) for _ in range(dimensions)]
         """float64[2, values]: of the last hours, values above the past's middle, and all."""
         self._lately_whole: Floats = np.zeros(2)
+        self._season = Season(SEASON_PRIOR, by_day=True)
         self._hour = -1
         self._known: tuple[Histograms, tuple[Floats, Floats]] | None = None
         """The last window's ranks: derived, kept only for speed."""
@@ -135,10 +139,10 @@ class Past:
 
     # --- what is usual ----------------------------------------------------------------------------------------------
 
-    def below(self, rows: Ints) -> Floats:
+    def below(self, rows: Ints, window_ms: int) -> Floats:
         """float64[rows, columns + 1]: probability that a cell's value lies below each column's lower end; the last: 1.
 
-        The cell's own past with its parents' as `BORROWED` values.
+        The cell's own past with its parents' as `BORROWED` values, moved as far as all values are at such an hour.
         """
         share = self._share()
         if self._margins:
@@ -156,7 +160,11 @@ class Past:
         # Log odds that fall, plus differences, need not fall.
         higher = np.minimum.accumulate(expit(odds), axis=1)
         parents = -np.diff(np.concatenate([np.ones((len(rows), 1)), higher, np.zeros((len(rows), 1))], axis=1), axis=1)
-        return _cumulative(_blended(self._own[rows], parents))
+        return np.asarray(expit(logit(_cumulative(_blended(self._own[rows], parents))) - self.season(window_ms)))
+
+    def season(self, window_ms: int) -> float:
+        """By how much the log odds of a value above the past's middle are higher than on average, at such an hour."""
+        return float(logit(np.clip(0.5 * self._season.smooth(window_ms), 0.02, 0.98)))
 
     def _share(self) -> Floats:
         """float64[columns]: the whole's distribution, nowhere quite zero."""
@@ -186,7 +194,7 @@ class Past:
         self._telling = int(np.argmax(told)) if told else 0
         self._told_at = self.mass
 
-    def ranks(self, rows: Ints, histograms: Histograms) -> tuple[Floats, Floats]:
+    def ranks(self, rows: Ints, histograms: Histograms, window_ms: int) -> tuple[Floats, Floats]:
         """float64[histogram rows] each: probability of a lower value than those, and of none higher.
 
         Parameters
@@ -197,7 +205,7 @@ class Past:
         if self._known is None or self._known[0] is not histograms:
             columns = self.columns(histograms.bucket)
             used, inverse = np.unique(histograms.cell, return_inverse=True)
-            below = self.below(rows[used])
+            below = self.below(rows[used], window_ms)
             at = inverse.ravel()
             self._known = histograms, (below[at, columns], below[at, columns + 1])
         return self._known[1]
@@ -236,8 +244,12 @@ class Past:
         if self.mass >= 2 * self._told_at:
             self._choose()
 
+    def hour(self, above: float, number: float, window_ms: int, width_ms: int) -> None:
+        """Learn what this hour is like from `number` values, `above` of them above the past's middle."""
+        self._season.learn(window_ms, above, number / 2, width_ms)
+
     def follow(self, rows: Ints, histograms: Histograms, above: Floats, width_ms: int) -> None:
-        """Take a window as the latest; `above` float64[histogram rows] is each one's part above the middle."""
+        """Take a window as the latest; `above` float64[histogram rows]: each one's part above this hour's middle."""
         fade = 0.5 ** (width_ms / LATELY_MS)
         counts = np.stack([histograms.count * above, histograms.count])
         codes = self._codes[rows[histograms.cell]]
@@ -281,6 +293,7 @@ class Past:
         smaller._whole = np.zeros(len(columns))
         rows = smaller.rows([names[i] for i in stay.tolist()])
         smaller._own[rows], smaller._number[rows] = own, self._number[stay]
+        smaller._season = self._season
         smaller._telling, smaller._told_at = self._telling, self._told_at
         for d, margin in enumerate(smaller._margins):
             np.add.at(margin, smaller._codes[:, d], own)
@@ -300,6 +313,7 @@ class Past:
             "telling": (self._telling, self._told_at),
             "margins": self._margins,
             "whole": self._whole,
+            "season": self._season.state(),
             "lately": self._lately,
             "lately_whole": self._lately_whole,
             "hour": self._hour,
@@ -311,6 +325,7 @@ class Past:
         self.rows([tuple(cell) for cell in state["cells"]])
         self._own, self._number, self._margins = state["own"], state["number"], list(state["margins"])
         self._telling, self._told_at = state["telling"]
+        self._season.restore(state["season"])
         self._lately, self._lately_whole = list(state["lately"]), state["lately_whole"]
 
 

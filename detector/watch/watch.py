@@ -143,7 +143,7 @@ class Watch:
             rows = self._segments.rows(record.cells)
             self._grow()
             if self._share:
-                observed, trials = self._counts(record)
+                observed, trials = self._counts(record, window_ms)
                 # Retries alone (k = 0, n = 0) carry neither evidence nor expectation.
                 used = trials > 0
                 rows, trials, observed = rows[used], trials[used], observed[used]
@@ -160,8 +160,8 @@ class Watch:
         expected = self._volume.cell_expected(window_ms)
         return WindowCells(window_ms, every, observed, expected, expected)
 
-    def _counts(self, record: SignalWindow) -> tuple[Floats, Floats]:
-        """float64[cells] each: k and n of a share's window."""
+    def _counts(self, record: SignalWindow, window_ms: int) -> tuple[Floats, Floats]:
+        """float64[cells] each: k and n of a share's window, which begins at `window_ms`."""
         return record.people.astype(np.float64), record.total.astype(np.float64)
 
     def _window(self, current: WindowCells, look: Look, *, learn_only: bool) -> list[Anomaly]:

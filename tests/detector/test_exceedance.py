@@ -13,7 +13,7 @@ from detector.signals import Direction
 from detector.watch.anomaly import Phase
 from detector.watch.exceedance import BODY, CHANNELS, TAIL, exceedances
 from tests.detector.valued import SLOWER, Cell, Shop, latencies, run, value_watch
-from tests.detector.watching import first, minute_of, wheres
+from tests.detector.watching import T0, first, minute_of, wheres
 
 LEARNED = 150
 
@@ -61,10 +61,10 @@ def test_a_version_that_has_become_slower_is_found_with_its_cause_and_said_in_wo
 def test_the_past_does_not_learn_from_the_problem() -> None:
     shop, watch = Shop(slower), value_watch()
     assert list(run(shop, LEARNED + 20, watch))
-    before = watch.past.below(watch.past.rows([("pay", "v2")]))
+    before = watch.past.below(watch.past.rows([("pay", "v2")]), T0)
     middle = int((before[0] < 0.5).sum())
     list(run(shop, LEARNED + 80, watch, first=LEARNED + 20))
-    after = watch.past.below(watch.past.rows([("pay", "v2")]))
+    after = watch.past.below(watch.past.rows([("pay", "v2")]), T0)
     assert after[0, middle] == pytest.approx(before[0, middle], abs=0.01)
 
 

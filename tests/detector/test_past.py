@@ -30,7 +30,7 @@ def taught(values: dict[tuple[str, ...], Floats], dimensions: int = 1) -> Past:
 
 
 def rank(past: Past, cell: tuple[str, ...], value: float) -> float:
-    low, high = past.ranks(past.rows([cell]), histograms(np.array([value])))
+    low, high = past.ranks(past.rows([cell]), histograms(np.array([value])), T0)
     return float((low[0] + high[0]) / 2)
 
 
@@ -94,12 +94,12 @@ def test_what_is_learned_does_not_depend_on_how_it_was_split() -> None:
 def test_a_cell_that_is_held_learns_nothing() -> None:
     past = taught({("a",): np.full(100, 10.0), ("b",): np.full(100, 10.0)})
     rows = past.rows([("a",), ("b",)])
-    before = past.below(rows)[0]
+    before = past.below(rows, T0)[0]
     past.learn(
         np.array([-1, rows[1]]), Histograms(np.array([0, 1]), buckets(np.array([10.0, 10.0])), np.array([50, 50]))
     )
     assert past.mass == 250
-    assert (past.below(rows)[0] == before).all()
+    assert (past.below(rows, T0)[0] == before).all()
 
 
 def test_more_buckets_than_columns_are_joined_with_their_neighbours() -> None:
@@ -137,7 +137,7 @@ def test_a_restored_past_goes_on_with_the_same_numbers(seed: int, hours: int) ->
         one.forget(T0 + hours * HOUR_MS)
     assert pack(past.state()) == pack(again.state())
     rows = past.rows([("a", "x"), ("b", "x")])
-    assert (past.below(rows) == again.below(rows)).all()
+    assert (past.below(rows, T0) == again.below(rows, T0)).all()
     assert (past.drift(rows) == again.drift(rows)).all()
 
 
@@ -151,3 +151,19 @@ def test_the_drift_is_that_of_the_last_hours() -> None:
         )
     assert past.drift(rows)[0] > 1.5
     assert past.drift(rows)[1] == pytest.approx(0.0, abs=0.3)
+
+
+def test_ranks_are_those_of_the_hour() -> None:
+    past = taught({("a",): np.random.default_rng(1).lognormal(5, 0.5, 5_000)})
+    assert past.season(T0) == 0.0
+    for day in range(3):
+        for minute in range(60):
+            at_ms = T0 + day * DAY_MS + minute * 60_000
+            past.hour(70.0, 100.0, at_ms, 60_000)
+            past.hour(30.0, 100.0, at_ms + 12 * HOUR_MS, 60_000)
+    middle = T0 + 5 * DAY_MS + HOUR_MS // 2
+    assert past.season(middle) == pytest.approx(np.log(0.7 / 0.3), abs=0.2)
+    assert past.season(middle + 12 * HOUR_MS) == pytest.approx(np.log(0.3 / 0.7), abs=0.2)
+    rows, usual = past.rows([("a",)]), histograms(np.array([np.exp(5.0)]))
+    low, high = past.ranks(rows, usual, middle)
+    assert (low[0] + high[0]) / 2 == pytest.approx(0.3, abs=0.06)

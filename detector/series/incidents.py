@@ -54,11 +54,16 @@ class Incidents(Kept):
         self._alert = 0.0
         self._alert_at = -_MOST_ROWS
 
-    def step(self, strength: float, step_s: float) -> float:
-        """Return the score of a row, in [0, 1]."""
+    def step(self, strength: float, step_s: float, *, usual: bool = False) -> float:
+        """Return the score of a row, in [0, 1].
+
+        `usual` says that the value is a common one: with an incident just behind, its return is the end of it.
+        """
         row = self._row
         self._row += 1
         rows = int(min(max(_INCIDENT_S / step_s, _FEWEST_ROWS), _MOST_ROWS))
+        if usual and row - self._alert_at <= rows:
+            strength = 0.0
         peak = self._peak(strength, row, rows, step_s)
         self._remember(strength, row, rows)
         if peak <= _PEAK:

@@ -23,8 +23,10 @@ class Stuck(Kept):
         self._run = self._same = self._seen = 0
         self._last: float | None = None
 
-    def step(self, value: float, past: Sequence[float]) -> bool:
-        """Say whether the value has been stuck for too long, then learn; `past` holds earlier values, sorted.
+    def step(self, value: float, past: Sequence[float], waiting: int) -> bool:
+        """Say whether the value has been stuck for too long, then learn.
+
+        `past` holds earlier values, sorted, without the last `waiting` ones.
 
         The chance of one more repetition is the larger of two shares: of rows that repeated the row before, and of
         this value among the past, both without the run itself. So a success rate is free to stay at 100 %.
@@ -40,6 +42,7 @@ class Stuck(Kept):
         if run < 3 or self._seen - run < _LEAST_BEFORE:
             return False
         repeats = (self._same - run + 2) / (self._seen - run + _PRIOR_ROWS)
-        equal = bisect_right(past, value) - bisect_left(past, value) - run
-        of_past = (equal + 1) / (max(0, len(past) - run) + _PRIOR_ROWS)
+        of_run = max(0, run - waiting)
+        equal = bisect_right(past, value) - bisect_left(past, value) - of_run
+        of_past = (equal + 1) / (max(0, len(past) - of_run) + _PRIOR_ROWS)
         return run * -math.log10(min(1.0, max(repeats, of_past))) > _ENOUGH

@@ -31,6 +31,9 @@ a row."""
 _MOST_RARE = 8.5
 _LEVEL, _LEVEL_FROM, _LEVEL_MEAN, _LIGHT_TAIL = 0.1, 5.5, 1.5, 3.0
 _STUCK = 1.5
+_DELAY_ROWS = 15
+_COMMON, _USUAL, _USUAL_COUNTS = 0.75, 0.3, 0.3
+"""Units from the median of the last rows within which a value is common, and so usual that a jump there says little."""
 _YOUNG_ROWS, _GROWN_ROWS = 6.0, 40
 """In its first rows everything is new to a series: what counts there must be far stronger."""
 _USUAL_STEP_S, _LEAST_STEP_S = 300.0, 30.0
@@ -56,7 +59,7 @@ class Value(Kept):
         self._hour = Window(60)
         self._last: deque[float] = deque(maxlen=20)
         self._offs: deque[float] = deque(maxlen=20)
-        self._value, self._mean3, self._mean20 = Expert(), Expert(), Expert()
+        self._value, self._mean3, self._mean20 = (Expert(_DELAY_ROWS) for _ in range(3))
         self._difference, self._day, self._error = OwnUnit(), OwnUnit(), OwnUnit()
         self._sudden, self._level = RarityBothWays(), RarityBothWays()
 
@@ -71,17 +74,18 @@ class Value(Kept):
         known = value
         if self._rows > _FIRST_ROWS:
             expected, low, high, strength = self._judge(value, of_day, step_s)
+            usual = abs(self._offs[-1]) < _COMMON
             if self._rows > 200:
                 reach = 8 * self._spread.unit
                 known = max(of_day - reach, min(of_day + reach, value))
         else:
             expected = low = high = float("nan")
-            strength = 0.0
+            strength, usual = 0.0, False
         self._spread.add(value)
         self._hour.add(value)
         self._last.append(value)
         self._profile.learn(time_ms, known, self._pace.step_ms)
-        return expected, low, high, self._incidents.step(strength, step_s)
+        return expected, low, high, self._incidents.step(strength, step_s, usual=usual)
 
     def _judge(self, value: float, of_day: float, step_s: float) -> tuple[float, float, float, float]:
         last, unit, middle = self._last, self._spread.unit, self._hour.median()
@@ -103,7 +107,7 @@ class Value(Kept):
         self._offs.append(off)
         sudden = self._sudden.step((value - middle) / unit)
         lasting = self._level.step(sum(self._offs) / len(self._offs))
-        stuck = self._stuck.step(value, self._value.past)
+        stuck = self._stuck.step(value, self._value.past, self._value.waiting)
         self._value.step(value, unit)
         self._mean3.step((value + before + last[-2]) / 3, unit)
         self._mean20.step((value + sum20) / (len(last) + 1), unit)
@@ -112,6 +116,8 @@ class Value(Kept):
         self._error.step(error)
 
         strength = self._strength(error_unit / unit, sudden, lasting, step_s / _USUAL_STEP_S)
+        if abs(off) < _USUAL:
+            strength *= _USUAL_COUNTS
         learned = error if self._rows <= 30 else max(-3 * error_unit, min(3 * error_unit, error))
         self._regression.learn(inputs, max(-30.0, min(30.0, learned / unit)))
         grown = self._rows / (self._rows + _YOUNG_ROWS) * min(1.0, self._rows / _GROWN_ROWS) ** 3
@@ -125,9 +131,9 @@ class Value(Kept):
             + 2.0 * (self._mean3.new + _LEAST) ** _POWER
             + 0.5 * (self._difference.expert.new + _LEAST) ** _POWER
             + 1.0 * (self._day.expert.new + _LEAST) ** _POWER
-            + 0.5 * (self._mean20.new + _LEAST) ** _POWER
+            + 1.0 * (self._mean20.new + _LEAST) ** _POWER
             + trust * (self._error.expert.new + _LEAST) ** _POWER
-        ) / (4.5 + trust)
+        ) / (5.0 + trust)
         rare = (
             1.0 * self._value.rare
             + 3.0 * self._mean3.rare

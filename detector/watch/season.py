@@ -1,10 +1,10 @@
 """How a signal moves through the week and on special days: learned online with forgetting, with the calendar's help.
 
 One factor per hour of the week, in the tenant's own time. A day that the calendar knows to be special does not teach
-these; it follows the profile of its kind, one factor per hour of the day relative to Sunday's hours or to those of its
-weekday, which is learned from earlier days of the kind. What has not been learned yet is doubt: a variance that widens
-the noise. Shared by shares and counts, which differ in the weight of their priors and in how far special days move
-them.
+these (unless no ordinary one was seen yet); it follows the profile of its kind, one factor per hour of the day relative
+to Sunday's hours or to those of its weekday, which is learned from earlier days of the kind. What has not been learned
+yet is doubt: a variance that widens the noise. Shared by shares and counts, which differ in the weight of their priors
+and in how far special days move them.
 """
 
 from dataclasses import dataclass, field
@@ -21,12 +21,18 @@ SEASON_HALF_LIFE_MS = 14 * DAY_MS
 """Of ordinary days: special ones do not make them forgotten."""
 KIND_HALF_LIFE = 4.0
 """Days of a kind after which half of what they taught is forgotten."""
-HOURS, DAY_HOURS, SUNDAY = 168, 24, 6
+HOURS, DAY_HOURS, SATURDAY, SUNDAY = 168, 24, 5, 6
+ORDINARY, ALL = 0, 1
+KIND_PRIOR = 20.0
+"""Observations that "as on any such weekday" is worth, in each hour of a kind."""
 ALIKE = 0.25
 """Part of a kind's spread that stays between one day of it and the next."""
 LEAST_DOUBT = 1e-4
 SEEN = 0.2
 """An hour was seen before if so much of one is not yet forgotten."""
+SURE_DAYS = 2.5
+TWICE, ONCE = 1.3, 1.2
+"""An hour of the week that was seen once is held to so many times the median of its hour of the day."""
 AFTER_HOURS = 3
 """So long after a special day what it did may still be felt."""
 ORDINARY_SPREAD, ORDINARY_DAYS = 0.3, 3
@@ -43,22 +49,25 @@ class _Profile:
     expected: Floats = field(default_factory=lambda: np.zeros(DAY_HOURS))
     days: Floats = field(default_factory=lambda: np.zeros(DAY_HOURS))
 
-    def factor(self, hour: int, prior: float) -> float:
+    def factor(self, hour: int) -> float:
         """Relative to what the kind is shrunk to; one day counts for four fifths."""
         days = float(self.days[hour])
-        log = np.log((self.observed[hour] + prior) / (self.expected[hour] + prior))
+        log = np.log((self.observed[hour] + KIND_PRIOR) / (self.expected[hour] + KIND_PRIOR))
         return float(np.exp(days / (days + ALIKE) * log))
 
 
 class Season:
-    """Observed against expected by hour of the week, (K + prior) / (E + prior), and by kind of special day.
+    """Observed against expected by hour of the week, and by kind of special day.
+
+    For a share the factor is (K + prior) / (E + prior). For a count (`by_day`) it is an absolute rate, so that nothing
+    depends on what was seen first: K/E with E in hours, shrunk to the same hour of all days and to the mean.
 
     Parameters
     ----------
     prior : float
         Observations that "as on average" is worth, in each hour.
     by_day : bool
-        Whether an hour of the week is shrunk to the same hour of all days, rather than to the average.
+        Whether an hour of the week is shrunk to the same hour of all days, rather than to 1.
     moves : float
         How far special days move the signal, relative to volumes.
     """
@@ -68,19 +77,29 @@ class Season:
     ) -> None:
         self._prior, self._by_day, self._moves = prior, by_day, moves
         self._calendar = calendar or Calendar(CalendarSpec())
-        self.observed: Floats = np.zeros(HOURS)
-        self.expected: Floats = np.zeros(HOURS)
-        self._hours: Floats = np.zeros(HOURS)
-        """How many (forgotten) hours taught each hour of the week."""
+        self._week: Floats = np.zeros((2, 3, HOURS))
+        """Of ordinary days, and of all: per hour of the week observed, expected, and how many (forgotten) hours."""
         self._kinds: dict[str, _Profile] = {}
         """By kind of day; of the ordinary ones only how many there were."""
 
     def _of_week(self, weekday: int, hour: int) -> float:
-        at, prior, of_day = weekday * DAY_HOURS + hour, self._prior, 1.0
-        if self._by_day:
-            day = slice(hour, HOURS, DAY_HOURS)
-            of_day = (self.observed[day].sum() + prior) / (self.expected[day].sum() + prior)
-        return float((self.observed[at] + prior * of_day) / (self.expected[at] + prior))
+        """The factor of an hour of the week, by ordinary days; by all while none was seen."""
+        at, prior = weekday * DAY_HOURS + hour, self._prior
+        ordinary = self._week[ORDINARY, 2, hour::DAY_HOURS].max() >= SEEN
+        observed, expected, hours = self._week[ORDINARY if ordinary else ALL]
+        if not self._by_day:
+            return float((observed[at] + prior) / (expected[at] + prior))
+        day = slice(hour, HOURS, DAY_HOURS)
+        mean = float(observed.sum() + 1e-9) / max(float(expected.sum()), 1e-9)
+        prior = self._prior / max(mean, 1e-9)
+        of_day = (observed[day].sum() + prior * mean) / (expected[day].sum() + prior)
+        found = float((observed[at] + prior * of_day) / (expected[at] + prior))
+        if SEEN <= hours[at] < TWICE:
+            # What was seen once may have been a campaign: the same hour of the other days says whether.
+            seen = hours[day] >= SEEN
+            of_days = (observed[day][seen] + prior * of_day) / (expected[day][seen] + prior)
+            found = min(found, ONCE * float(np.median(of_days)))
+        return found
 
     def _base(self, day: Day, weekday: int, hour: int) -> float:
         return self._of_week(SUNDAY if day.like_sunday else weekday, hour)
@@ -90,7 +109,7 @@ class Season:
         day, weekday, hour = self._calendar.at(time_ms)
         base = self._base(day, weekday, hour)
         profile = None if day.ordinary else self._kinds.get(day.kind)
-        return base if profile is None else base * profile.factor(hour, self._prior)
+        return base if profile is None else base * profile.factor(hour)
 
     def smooth(self, time_ms: int) -> float:
         """Linear between the hours' middles."""
@@ -98,13 +117,27 @@ class Season:
         part = middle % HOUR_MS / HOUR_MS
         return (1 - part) * self.of_hour(middle) + part * self.of_hour(middle + HOUR_MS)
 
+    def relative(self, time_ms: int) -> float:
+        """The season relative to its mean: what people understand."""
+        observed, expected, _ = self._week[ALL]
+        mean = float(observed.sum() + 1e-9) / max(float(expected.sum()), 1e-9) if self._by_day else 1.0
+        return self.smooth(time_ms) / mean
+
     def known(self, time_ms: int) -> bool:
-        """Whether such an hour was seen before: this one of the week, or this one of such a special day."""
+        """Whether such an hour was seen before: this one of the week, or this one of other working days."""
         day, weekday, hour = self._calendar.at(time_ms)
-        if day.ordinary:
-            return bool(self._hours[weekday * DAY_HOURS + hour] >= SEEN)
-        profile = self._kinds.get(day.kind)
-        return profile is not None and bool(profile.days[hour] >= SEEN)
+        seen = self._week[ALL, 2, hour::DAY_HOURS] >= SEEN
+        weekday = SUNDAY if day.like_sunday else weekday
+        return bool(seen[weekday] or (weekday < SATURDAY and seen[:SATURDAY].any()))
+
+    def sure(self, time_ms: int) -> bool:
+        """Whether this hour of the day was seen on several days: what was seen once may have been a campaign."""
+        hour = self._calendar.at(time_ms)[2]
+        return bool(self._week[ALL, 2, hour::DAY_HOURS].sum() >= SURE_DAYS)
+
+    def special(self, time_ms: int) -> bool:
+        """Whether the calendar knows this day to be special."""
+        return not self._calendar.at(time_ms)[0].ordinary
 
     def brief(self, time_ms: int) -> bool:
         """Whether this moment lies in a special day that is over soon: what it brings is no new level."""
@@ -140,33 +173,30 @@ class Season:
         Parameters
         ----------
         expected : float
-            What level and all else say, without the season.
+            What level and all else say, without the season; hours where the season is an absolute rate.
         """
         day, weekday, hour = self._calendar.at(time_ms)
         profile = self._kinds.setdefault(day.kind, _Profile())
         fade = 0.5 ** (width_ms / HOUR_MS / KIND_HALF_LIFE)
         profile.days[hour] = profile.days[hour] * fade + width_ms / HOUR_MS
-        if day.ordinary:
-            forget = 0.5 ** (width_ms / SEASON_HALF_LIFE_MS)
-            self.observed *= forget
-            self.expected *= forget
-            self._hours *= forget
-            self._hours[weekday * DAY_HOURS + hour] += width_ms / HOUR_MS
-            self.observed[weekday * DAY_HOURS + hour] += observed
-            self.expected[weekday * DAY_HOURS + hour] += expected
-            return
-        profile.observed[hour] = profile.observed[hour] * fade + observed
-        profile.expected[hour] = profile.expected[hour] * fade + expected * self._base(day, weekday, hour)
+        forget, hours = 0.5 ** (width_ms / SEASON_HALF_LIFE_MS), width_ms / HOUR_MS
+        for kind in (ORDINARY, ALL) if day.ordinary else (ALL,):
+            self._week[kind] *= forget
+            self._week[kind, :, weekday * DAY_HOURS + hour] += (observed, expected, hours)
+        if not day.ordinary:
+            profile.observed[hour] = profile.observed[hour] * fade + observed
+            base = self._base(day, weekday, hour)
+            profile.expected[hour] = profile.expected[hour] * fade + expected * base
 
     def clear(self) -> None:
         """Begin anew."""
-        self.observed[:] = self.expected[:] = self._hours[:] = 0.0
+        self._week[:] = 0.0
         self._kinds.clear()
 
     def state(self) -> dict[str, Any]:
         kinds = {kind: vars(profile) for kind, profile in self._kinds.items()}
-        return {"observed": self.observed, "expected": self.expected, "hours": self._hours, "kinds": kinds}
+        return {"week": self._week, "kinds": kinds}
 
     def restore(self, state: dict[str, Any]) -> None:
-        self.observed, self.expected, self._hours = state["observed"], state["expected"], state["hours"]
+        self._week = state["week"]
         self._kinds = {kind: _Profile(**profile) for kind, profile in state["kinds"].items()}

@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.calendar import Calendar
 from detector.config import DAY_MS, HOUR_MS, Config
 from detector.counter.record import SignalWindow, merge_signal
 from detector.events import Floats, Ints
@@ -71,8 +72,16 @@ class Watch:
         sought = effects or (EFFECTS_UP if self._up else EFFECTS_DOWN)
         least = signal.min_people if signal.names_people and not self._attempts else 0
         self._evidence: Detector = detector_of(signal, lambda: Evidence(sought, least), up=self._up)
-        self._rates = ShareBaseline(self._segments, signal.window_ms)
-        self._volume = VolumeBaseline(self._segments, signal.window_ms, up=self._up, attempts=self._attempts)
+        calendar = Calendar(config.calendar)
+        self._rates = ShareBaseline(self._segments, signal.window_ms, calendar)
+        self._volume = VolumeBaseline(
+            self._segments,
+            signal.window_ms,
+            up=self._up,
+            attempts=self._attempts,
+            substitutes=signal.substitutes,
+            calendar=calendar,
+        )
         self._noise_fade = fading(HOUR_MS, NOISE_HALF_LIFE_MS)
         self._held_since_ms: Ints = np.zeros(0, np.int64)
         self._cell_seen_ms: Ints = np.zeros(0, np.int64)
@@ -173,17 +182,19 @@ class Watch:
         sums = self._segments.totals(rows, [k, current.expected[here], n])
         touched = np.flatnonzero(sums[1] > 0)
         seg_k, seg_mu, seg_n = (column[touched] for column in sums)
-        spread, corrected, slack = self._expectation(touched, seg_mu, seg_n, rows)
+        spread, corrected, slack = self._expectation(touched, seg_k, seg_mu, seg_n)
         clump = self._volume.clump
         trials = seg_n if self._share else None
-        mean, variance = self._local.predict(touched, window_ms, spread) if self._share else (0 * spread, spread)
+        followed = self._share or self._volume.followed(window_ms)
+        mean, variance = self._local.predict(touched, window_ms, spread) if followed else (0 * spread, spread)
         pieces, usual = seg_k / clump, corrected / clump
         window = Touched(touched, window_ms, pieces, usual, trials, spread, mean, variance, slack)
         self._evidence.add(window)
         quiet = self._hold(touched, window_ms)
         self._evidence.learn(window, quiet)
-        if self._share:
-            self._local.learn(touched, window_ms, (mean, variance), pieces, usual, spread, quiet)
+        if followed:
+            calm = quiet if self._share else quiet & self._volume.calm(touched)
+            self._local.learn(touched, window_ms, (mean, variance), pieces, usual, spread, calm)
         self._learn(current, here, touched, seg_k, seg_mu, corrected, quiet)
         for track in self._tracks:
             track.windows.append(current)
@@ -202,26 +213,14 @@ class Watch:
             out += self._raise(touched, seg_k, window_ms, look)
         return out
 
-    def _expectation(self, touched: Ints, mu: Floats, n: Floats, rows: Ints) -> tuple[Floats, Floats, Floats]:
+    def _expectation(self, touched: Ints, observed: Floats, mu: Floats, n: Floats) -> tuple[Floats, Floats, Floats]:
         """Spread, corrected expectation and slack of the touched segments."""
-        family = self._segments.segment_family[touched]
-        if self._share:
-            noise = self._rates.families.noise
-            corrected = np.minimum(mu * self._rates.corrections(touched), 0.95 * n)
-            known = self._rates.segment_observed[touched] + 10.0
-            ignorance = self._rates.ignorance(touched)
-        else:
-            noise = self._volume.noise
-            corrected = mu
-            unknown = self._volume.ignorance(self._segments)[touched]
-            known, ignorance = 1.0 / unknown + 9.0, unknown
-            if not self._up:
-                implied = self._segments.totals(rows, [self._volume.implied()[rows]])[0][touched]
-                corrected = np.where(self._segments.level()[touched] > 0, np.minimum(corrected, implied), corrected)
-                corrected = np.maximum(corrected, 1e-9)
-        sigma = noise[family]
-        doubt = (self._rates if self._share else self._volume).doubt(self._window_ms)
-        return sigma**2 + ignorance + doubt, corrected, 1.0 + 1.0 / np.sqrt(known)
+        if not self._share:
+            return self._volume.expectation(touched, observed, mu, self._window_ms)
+        noise = self._rates.families.noise[self._segments.segment_family[touched]]
+        corrected = np.minimum(mu * self._rates.corrections(touched), 0.95 * n)
+        spread = noise**2 + self._rates.ignorance(touched) + self._rates.doubt(self._window_ms)
+        return spread, corrected, 1.0 + 1.0 / np.sqrt(self._rates.segment_observed[touched] + 10.0)
 
     def _hold(self, touched: Ints, window_ms: int) -> Flags:
         """bool[touched]: those that may learn; the others are held while their evidence stands, for a day at most."""
@@ -244,7 +243,10 @@ class Watch:
         hour = window_ms // HOUR_MS
         families = self._rates.families if self._share else self._volume.families
         known = self._rates.segment_expected if self._share else self._known_volume()
-        families.add(hour, touched, k, corrected, known, self._segments, self._noise_fade)
+        telling = np.ones(len(touched), np.bool_)
+        if not self._share:
+            telling, corrected = self._volume.telling(touched, corrected, window_ms)
+        families.add(hour, touched[telling], k[telling], corrected[telling], known, self._segments, self._noise_fade)
         if self._share:
             if hour != self._hour:
                 self._rates.learn_spread()

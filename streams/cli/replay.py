@@ -128,6 +128,7 @@ def _run(
     block_bytes: int | None,
 ) -> "Run":
     """Return what to run: as the configuration says, or what the format brings itself."""
+    from detector.calendar import CalendarSpec
     from detector.config import Config, Policy
     from streams.engines.embedded import COMMIT_S
     from streams.engines.session import InputFormat, Run
@@ -143,7 +144,12 @@ def _run(
         "block_bytes": block_bytes or BLOCK_BYTES,
     }
     if config is None and format_name == SSHD:
-        own = Config(signals=SSHD_SIGNALS, policy=Policy(default_time_zone="UTC"))  # a machine's log, read as it stands
+        # A machine's log, read as it stands.
+        own = Config(
+            signals=SSHD_SIGNALS,
+            policy=Policy(default_time_zone="UTC"),
+            calendar=CalendarSpec(country=None, time_zone="UTC"),
+        )
         return Run(own, InputFormat(SSHD, {}, year), **common_parts)
     settings = load(config or Path("."))
     formats = {name: dict(mapping) for name, mapping in settings.formats.items()}

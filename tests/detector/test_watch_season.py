@@ -34,12 +34,21 @@ def new(**given: object) -> Season:
 
 
 def test_hours_of_the_week_are_the_tenants_own() -> None:
-    season = new()
-    monday_eight_ms = JULY + 8 * HOUR_MS
-    season.learn(monday_eight_ms, 5000, 1000, HOUR_MS)
-    assert season.of_hour(monday_eight_ms + 7 * DAY_MS) > 3
-    assert season.of_hour(monday_eight_ms + 7 * DAY_MS - 1) < 2
-    assert season.known(monday_eight_ms + 7 * DAY_MS) and not season.known(monday_eight_ms + DAY_MS)
+    season, nine_ms = new(), JULY + 9 * HOUR_MS
+    taught(season, JULY, 8)
+    assert season.known(JULY + 7 * DAY_MS) and not season.known(nine_ms + 7 * DAY_MS)
+    taught(season, JULY + 8 * HOUR_MS, 5 * 24 - 8)
+    assert 1.3 < season.of_hour(JULY + 7 * DAY_MS + 8 * HOUR_MS) < 1.7
+    assert 0.3 < season.of_hour(JULY + 7 * DAY_MS + 8 * HOUR_MS - 1) < 0.7
+    assert not season.known(nine_ms + 5 * DAY_MS), "no Saturday was seen"
+
+
+def test_what_was_seen_once_and_is_far_above_the_other_days_is_taken_for_a_campaign() -> None:
+    season = taught(new(), JULY, 4 * 24)
+    season.learn(JULY + 4 * DAY_MS, 5000, 1000, HOUR_MS)
+    assert season.of_hour(JULY + 11 * DAY_MS) < 0.8
+    season.learn(JULY + 11 * DAY_MS, 5000, 1000, HOUR_MS)
+    assert season.of_hour(JULY + 18 * DAY_MS) > 3, "twice is a season"
 
 
 def test_a_double_date_teaches_its_own_kind_and_nothing_of_the_weeks_after() -> None:
@@ -91,11 +100,19 @@ def test_shares_are_moved_less_than_volumes() -> None:
     assert 0 < share.doubt(at(2026, 11, 11)) < 0.1 * volume.doubt(at(2026, 11, 11))
 
 
-def test_special_days_do_not_make_the_week_forgotten() -> None:
+def test_special_days_do_not_change_or_fade_the_week() -> None:
     season = taught(new(), JULY, 7 * 24)
-    before = season.observed.copy()
+    week = [season.of_hour(JULY + i * HOUR_MS) for i in range(168)]
     taught(season, at(2026, 3, 1, 0), 10 * 24, factor=3.0)  # Ramadan
-    assert (season.observed == before).all()
+    assert [season.of_hour(JULY + i * HOUR_MS) for i in range(168)] == week
+
+
+def test_where_only_special_days_were_seen_they_teach_the_week_until_ordinary_ones_come() -> None:
+    season = taught(new(), at(2026, 3, 2, 0), 5 * 24)  # Ramadan
+    noon, midnight = at(2026, 4, 13, 12), at(2026, 4, 13, 0)
+    assert season.of_hour(noon) / season.of_hour(midnight) == pytest.approx(3, rel=0.1)
+    taught(season, at(2026, 4, 6, 0), 24, factor=5.0)
+    assert season.of_hour(noon) == pytest.approx(7.5, rel=0.2), "an ordinary Monday was seen"
 
 
 def test_the_users_own_days_share_what_is_learned_under_their_name() -> None:
@@ -106,7 +123,7 @@ def test_the_users_own_days_share_what_is_learned_under_their_name() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 400 * 24), st.floats(0, 1e6), st.floats(0, 1e6)),
+        st.tuples(st.integers(0, 400 * 24), st.floats(0, 1e6), st.floats(1, 1e6)),
         max_size=60,
     ),
     st.integers(0, 400 * 24),
@@ -119,7 +136,7 @@ def test_whatever_was_learned_factors_are_positive_doubt_is_bounded_and_a_restar
     for hour, observed, expected in hours:
         season.learn(start + hour * HOUR_MS, observed, expected, HOUR_MS)
     time_ms = start + now * HOUR_MS
-    assert 0 < season.of_hour(time_ms) < 1e5
+    assert 0 < season.of_hour(time_ms) < 1e12
     assert 0 <= season.doubt(time_ms) <= 0.7**2 + 1e-9
     again = new()
     again.restore(unpack(pack(season.state()), dict))

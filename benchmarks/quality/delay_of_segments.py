@@ -17,6 +17,7 @@ from detector.config import MINUTE_MS
 from detector.watch.anomaly import Anomaly, Phase
 from models.simulate.counts import CountStream
 from models.simulate.faults import DOWN_KINDS, SHARE_KINDS, UP_KINDS, Fault, Kind, plant
+from models.simulate.tenants import SCALES
 
 LIMIT = 300
 """Windows in which a problem must be found: five hours."""
@@ -208,9 +209,10 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         for scale in options.scale:
             watch, peers = warm_watch(scale, options, progress), warm_peers(scale, options, progress)
             at = sorted(watch.snapshots)
-            task = progress.add_task(f"{scale} segments: planting", total=len(kinds) * options.problems)
+            here = [k for k in kinds if k.dimensions <= len(SCALES[scale].dimensions)]
+            task = progress.add_task(f"{scale} segments: planting", total=len(here) * options.problems)
             rows, compared, runs = [], [], []
-            for kind in kinds:
+            for kind in here:
                 of_kind = []
                 for i in range(options.problems):
                     # Spread over the week: as many by night as by day.

@@ -21,6 +21,10 @@ def _elements(cube: Cube, layers: int) -> Iterator[tuple[tuple[int, ...], Ints, 
             yield dims, first, inverse.ravel()
 
 
+def _sums(ids: Ints, weights: Floats, size: int) -> Floats:
+    return np.bincount(ids, weights, minlength=size).astype(np.float64)
+
+
 def _gain(a: Floats, m: Floats, n: Floats | None) -> Floats:
     """Log likelihood ratio of an own rate: binomial, or Poisson without trials."""
     m = np.maximum(m, 1e-9)
@@ -37,11 +41,11 @@ def plain_scan(cube: Cube, *, layers: int = 3, most: int = 3, least: float = 12.
     elements = list(_elements(cube, layers))
     out: list[Where] = []
     while len(out) < most:
-        best = (least, {}, left)
+        best: tuple[float, Where, Bools] = (least, {}, left)
         for dims, first, inverse in [((), np.zeros(1, np.int64), np.zeros(cube.leaves, np.int64)), *elements]:
             size = len(first)
-            a, m = (np.bincount(inverse[left], w[left], minlength=size) for w in (cube.real, cube.predict))
-            n = None if cube.trials is None else np.bincount(inverse[left], cube.trials[left], minlength=size)
+            a, m = (_sums(inverse[left], w[left], size) for w in (cube.real, cube.predict))
+            n = None if cube.trials is None else _sums(inverse[left], cube.trials[left], size)
             score = _gain(a, m, n) - np.log(size) - len(dims)
             top = int(score.argmax())
             if score[top] > best[0]:
@@ -61,7 +65,7 @@ def adtributor(cube: Cube, *, power: float = 0.1, whole: float = 0.67, most: int
         return []
     candidates = []
     for d, values in enumerate(cube.values):
-        f, a = (np.bincount(cube.codes[:, d], w, minlength=len(values)) for w in (cube.predict, cube.real))
+        f, a = (_sums(cube.codes[:, d], w, len(values)) for w in (cube.predict, cube.real))
         p, q = f / max(f.sum(), 1e-9), a / max(a.sum(), 1e-9)
         mean = (p + q) / 2
         with np.errstate(divide="ignore", invalid="ignore"):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.attribution import Cube, Kind
+from detector.events import Floats, Ints
 
 Where = dict[str, str]
 Bools = NDArray[np.bool_]
@@ -65,7 +66,7 @@ def simulated(name: str, cases: int, seed: int) -> Iterator[Case]:
         yield _values(name, number, rng) if name == "sim-value" else _counts(name, number, rng)
 
 
-def _codes(rng: np.random.Generator, most: int) -> NDArray[np.int64]:
+def _codes(rng: np.random.Generator, most: int) -> Ints:
     dimensions = int(rng.integers(2, 7))
     sizes = [int(rng.choice([2, 3, 5, 8, 13, 21, 34])) for _ in range(dimensions)]
     leaves = int(np.exp(rng.uniform(np.log(60), np.log(most))))
@@ -78,7 +79,7 @@ def _codes(rng: np.random.Generator, most: int) -> NDArray[np.int64]:
     return np.unique(np.stack(columns, axis=1), axis=0)
 
 
-def _planted(rng: np.random.Generator, codes: NDArray[np.int64], known: list[Bools]) -> tuple[Where, Bools]:
+def _planted(rng: np.random.Generator, codes: Ints, known: list[Bools]) -> tuple[Where, Bools]:
     for _ in range(200):
         layer = min(int(rng.choice([1, 2, 3], p=[0.5, 0.35, 0.15])), codes.shape[1])
         dims = rng.choice(codes.shape[1], layer, replace=False)
@@ -90,28 +91,29 @@ def _planted(rng: np.random.Generator, codes: NDArray[np.int64], known: list[Boo
     return {f"d{d}": str(leaf[d]) for d in sorted(dims)}, rows
 
 
-def _cube(codes: NDArray[np.int64], **numbers: NDArray[np.float64]) -> Cube:
+def _cube(codes: Ints, **numbers: Floats) -> Cube:
     return Cube.of({f"d{d}": [str(v) for v in codes[:, d]] for d in range(codes.shape[1])}, **numbers)
 
 
 def _counts(name: str, number: int, rng: np.random.Generator) -> Case:
     codes = _codes(rng, 3000)
     leaves, dimensions = codes.shape
-    trials = 1.0 + rng.poisson(np.exp(rng.normal(rng.uniform(0.5, 3.0), 1.2, leaves)))
-    base = rng.uniform(0.005, 0.15)
-    odds = np.full(leaves, base / (1 - base))
+    per_leaf = np.exp(rng.normal(rng.uniform(0.5, 3.0), 1.2, leaves))
+    trials = np.asarray(1 + rng.poisson(per_leaf), np.float64)
+    base = float(rng.uniform(0.005, 0.15))
+    odds: Floats = np.full(leaves, base / (1 - base))
     level = np.full(leaves, rng.normal(0, 0.12))
     for d in range(dimensions):
         odds *= np.exp(rng.normal(0, 0.5, codes[:, d].max() + 1))[codes[:, d]]
         level += rng.normal(0, rng.choice([0.0, 0.05, 0.1]), codes[:, d].max() + 1)[codes[:, d]]
     odds *= np.exp(rng.normal(0, 0.25, leaves))
-    share = odds / (1 + odds)
+    share: Floats = odds / (1 + odds)
     windows = int(rng.choice([3, 6, 24, 200]))
-    past = rng.binomial((trials * windows).astype(np.int64), share)
+    past = rng.binomial(np.asarray(trials * windows, np.int64), share)
     total = past.sum() / (trials.sum() * windows)
     predict = trials * (past + 2 * total) / (trials * windows + 2)
-    now = odds * np.exp(level)
-    now = now / (1 + now)
+    odds_now: Floats = odds * np.exp(level)
+    now: Floats = odds_now / (1 + odds_now)
     causes: list[Where] = []
     known: list[Bools] = []
     wanted = {"sim-two": 2, "sim-one": 1, "sim-bare": 1}.get(name, 0)
@@ -130,7 +132,7 @@ def _counts(name: str, number: int, rng: np.random.Generator) -> Case:
         ratio = float(rng.uniform(2.0, 6.0))
         now = now * ratio / (1 - now + now * ratio)
         causes = [{}]
-    real = rng.binomial(trials.astype(np.int64), np.clip(now, 0, 1)).astype(np.float64)
+    real = np.asarray(rng.binomial(np.asarray(trials, np.int64), np.clip(now, 0, 1)), np.float64)
     if name == "sim-bare":
         return Case(f"{name}/{number:03d}", Kind.COUNT, _cube(codes, real=real, predict=predict), causes)
     return Case(f"{name}/{number:03d}", Kind.COUNT, _cube(codes, real=real, predict=predict, trials=trials), causes)

@@ -29,7 +29,7 @@ def implied(codes: Ints, predict: Floats, trials: Floats, *, share: bool) -> Flo
     --------
     >>> codes = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
     >>> implied(codes, np.array([8.0, 4.0, 2.0, 0.0]), np.full(4, 100.0), share=True).round(3)
-    array([0.083, 0.034, 0.018, 0.007])
+    array([0.086, 0.034, 0.014, 0.006])
     """
     highest = np.log(HIGHEST_SHARE) if share else np.inf
     log_share = np.full(len(codes), np.log(max(predict.sum(), 1e-9) / trials.sum()))

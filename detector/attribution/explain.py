@@ -13,7 +13,7 @@ from detector.attribution import counts, values
 from detector.attribution.cube import Cube
 from detector.attribution.lattice import Lattice, build, layers_of
 from detector.attribution.screen import LARGE, coarse
-from detector.attribution.search import Costs, Search
+from detector.attribution.search import WHOLE, Costs, Search
 from detector.events import Ints
 
 COUNT_COSTS = Costs(
@@ -23,8 +23,8 @@ COUNT_COSTS = Costs(
     whole=-1.0,
     sibling=np.inf,
     gap=0.2,
-    first=6.0,
-    further=12.0,
+    first=5.5,
+    further=10.0,
     everything=3.3,
     simpler=12.0,
     most=6,
@@ -46,8 +46,8 @@ VALUE_COSTS = Costs(
 )
 COUNT_DOUBT, VALUE_DOUBT = 2.0, 4.0
 """Nats of difference in score that are worth e times the odds: less than one, as the models are wrong."""
-COUNT_NOTHING, VALUE_NOTHING = 4.0, 0.0
-"""The score of "nothing", or of something that has no name in these dimensions."""
+COUNT_NOTHING, VALUE_NOTHING, NOT_ALL = 4.0, 0.0, 2.0
+"""The score of "nothing", or of something that has no name in these dimensions; `NOT_ALL` as rival of everything."""
 CHANCE = 2.0
 ENOUGH_NEW = 0.02
 """Noise is learned again, and the search repeated, where causes cover more than this share of the leaves."""
@@ -195,6 +195,8 @@ def _explanation(cube: Cube, kind: Kind, found: Search) -> Explanation:
 def _confidence(found: Search, element: int, kind: Kind) -> tuple[float, float]:
     """Score of a cause given the others, and its probability among its rivals."""
     doubt, nothing = (COUNT_DOUBT, COUNT_NOTHING) if kind is Kind.COUNT else (VALUE_DOUBT, VALUE_NOTHING)
+    if element == WHOLE:
+        nothing = min(nothing, NOT_ALL)
     kept = [cause.element for cause in found.causes]
     found.drop(kept.index(element))
     scores = found.scores()

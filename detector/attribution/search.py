@@ -20,6 +20,9 @@ WHOLE = 0
 AGAINST = 10.0
 """Nats against its own effect that part of a cause must hold before the cause is split."""
 
+UNLIKELY = 1.0
+"""A candidate that can't score more than this is not looked at more closely."""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -114,10 +117,15 @@ class Search:
         if self.levels == 1:
             only: Floats = effects.max(axis=1, keepdims=True)
             return only
-        order = np.argsort(-self.evidence.positions, kind="stable")
-        best = np.maximum.accumulate(effects[:, order], axis=1)
-        reach = (self.evidence.positions[None, :] >= self.evidence.levels[:, None] + self.costs.gap - 1e-9).sum(axis=1)
-        return np.where(reach > 0, best[:, np.maximum(reach, 1) - 1], -np.inf)
+        order = np.argsort(-self.evidence.positions, kind="stable").tolist()
+        out = np.full((len(sums), self.levels), -np.inf, order="F")
+        best = np.full(len(sums), -np.inf)
+        for level in range(self.levels - 1, -1, -1):
+            least = self.evidence.levels[level] + self.costs.gap - 1e-9
+            while order and self.evidence.positions[order[0]] >= least:
+                best = np.maximum(best, effects[:, order.pop(0)])
+            out[:, level] = best
+        return out
 
     def _background(self, sums: Floats) -> Floats:
         """Levels' likelihood of what is left without each element: float64[elements, levels]."""
@@ -127,16 +135,19 @@ class Search:
         return self.sums[WHOLE, : self.levels] - sums[:, : self.levels] + self.evidence.level_prior + given
 
     def gains(self, elements: Ints | None = None) -> Floats:
-        """Nats that each element explains beyond level and wandering, given the causes so far."""
+        """Nats that each element explains beyond level and wandering, given the causes so far.
+
+        An upper bound where that is hardly more than the price already.
+        """
         sums = self.sums if elements is None else self.sums[elements]
         effects = self._effects(sums)
         if self.levels == 1:
             return effects[:, 0]
         own = sums[:, : self.levels]
         bound = (effects - own).max(axis=1)
-        out = np.full(len(sums), -np.inf)
-        out[bound <= 0] = bound[bound <= 0]
-        likely = np.flatnonzero(bound > 0)
+        out: Floats = bound.copy()
+        price = self.price if elements is None else self.price[elements]
+        likely = np.flatnonzero(bound > price + UNLIKELY)
         rest = self._background(sums[likely])
         wandered = np.stack([(own[likely] - self.apart[level]).max(axis=1) for level in range(self.levels)], axis=1)
         out[likely] = (rest + effects[likely]).max(axis=1) - (rest + wandered).max(axis=1)

@@ -32,7 +32,10 @@ EMPTY = 10_000
 LEAST_EFFECT = 0.1
 BEYOND_NOISE = 1.5
 """An effect lies this many standard deviations of the noise from nothing, at least."""
-SHAPES = np.array([0.6, 0.8, 1.0, 1.3, 1.6, 2.0])
+SHAPES = np.array([0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.45, 1.6, 1.8, 2.0])
+QUANTILES = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995)
+LEAST_BEYOND = 10
+"""The tail's shape is read off the farthest three of these quantiles that so many leaves of a side lie beyond."""
 
 
 def deviations(cube: Cube) -> Floats:
@@ -49,17 +52,20 @@ def deviations(cube: Cube) -> Floats:
 
 
 def _one_sided(x: Floats, share: float) -> float:
-    """The smaller of the two sides' quantiles of |x|."""
+    """The smaller of the two sides' quantiles of |x|; around the median where nearly all lie on one side."""
     sides = [np.abs(x[x >= 0]), np.abs(x[x <= 0])]
-    return float(min((np.quantile(side, share) for side in sides if len(side) >= 0.1 * len(x)), default=0.0))
+    if min(map(len, sides)) < 0.1 * len(x):
+        sides = [np.abs(x - np.median(x))]
+    return float(min((np.quantile(side, share) for side in sides if len(side)), default=0.0))
 
 
 def _shape(scaled: Floats) -> float:
-    """How heavy the tail is: the shape of a generalised normal (2: normal, 1: Laplace) by three one-sided quantiles."""
+    """How heavy the tail is: the shape of a generalised normal (2: normal, 1: Laplace) by one-sided quantiles."""
     middle = _one_sided(scaled, 0.5)
     if middle <= 0 or len(scaled) < 40:
         return 1.0
-    shares = [0.8, 0.9, 0.95]
+    shares = [q for q in QUANTILES if (1 - q) * len(scaled) / 2 >= LEAST_BEYOND] or [QUANTILES[0]]
+    shares = shares[-3:]
     expected = np.array([gammaincinv(1 / SHAPES, q) ** (1 / SHAPES) for q in [0.5, *shares]])
     found = np.array([_one_sided(scaled, q) / middle for q in shares])
     misfit = np.abs(np.log(expected[1:] / expected[0]) - np.log(found)[:, None]).mean(axis=0)

@@ -23,7 +23,7 @@ KIND_HALF_LIFE = 4.0
 """Days of a kind after which half of what they taught is forgotten."""
 HOURS, DAY_HOURS, SATURDAY, SUNDAY = 168, 24, 5, 6
 ORDINARY, ALL = 0, 1
-KIND_PRIOR = 20.0
+KIND_PRIOR = 50.0
 """Observations that "as on any such weekday" is worth, in each hour of a kind."""
 ALIKE = 0.25
 """Part of a kind's spread that stays between one day of it and the next."""
@@ -59,23 +59,31 @@ class _Profile:
 class Season:
     """Observed against expected by hour of the week, and by kind of special day.
 
-    For a share the factor is (K + prior) / (E + prior). For a count (`by_day`) it is an absolute rate, so that nothing
-    depends on what was seen first: K/E with E in hours, shrunk to the same hour of all days and to the mean.
+    For a share the factor is (K + prior) / (E + prior). For a count (`absolute`) it is a rate, so that nothing depends
+    on what was seen first: K/E with E in hours, shrunk to the mean.
 
     Parameters
     ----------
     prior : float
         Observations that "as on average" is worth, in each hour.
     by_day : bool
-        Whether an hour of the week is shrunk to the same hour of all days, rather than to 1.
+        Whether an hour of the week is shrunk to the same hour of all days first.
+    absolute : bool
+        Whether it is a rate of events an hour; what was seen once, far above the other days, is taken for a campaign.
     moves : float
         How far special days move the signal, relative to volumes.
     """
 
     def __init__(
-        self, prior: float, *, by_day: bool, calendar: Calendar | None = None, moves: float = SHARES_MOVE
+        self,
+        prior: float,
+        *,
+        by_day: bool,
+        absolute: bool = False,
+        calendar: Calendar | None = None,
+        moves: float = SHARES_MOVE,
     ) -> None:
-        self._prior, self._by_day, self._moves = prior, by_day, moves
+        self._prior, self._by_day, self._absolute, self._moves = prior, by_day, absolute, moves
         self._calendar = calendar or Calendar(CalendarSpec())
         self._week: Floats = np.zeros((2, 3, HOURS))
         """Of ordinary days, and of all: per hour of the week observed, expected, and how many (forgotten) hours."""
@@ -85,21 +93,24 @@ class Season:
     def _of_week(self, weekday: int, hour: int) -> float:
         """The factor of an hour of the week, by ordinary days; by all while none was seen."""
         at, prior = weekday * DAY_HOURS + hour, self._prior
-        ordinary = self._week[ORDINARY, 2, hour::DAY_HOURS].max() >= SEEN
-        observed, expected, hours = self._week[ORDINARY if ordinary else ALL]
+        observed, expected, hours = self._week[ORDINARY if self._ordinary(hour) else ALL]
         if not self._by_day:
             return float((observed[at] + prior) / (expected[at] + prior))
         day = slice(hour, HOURS, DAY_HOURS)
-        mean = float(observed.sum() + 1e-9) / max(float(expected.sum()), 1e-9)
+        mean = float(observed.sum() + 1e-9) / max(float(expected.sum()), 1e-9) if self._absolute else 1.0
         prior = self._prior / max(mean, 1e-9)
         of_day = (observed[day].sum() + prior * mean) / (expected[day].sum() + prior)
         found = float((observed[at] + prior * of_day) / (expected[at] + prior))
-        if SEEN <= hours[at] < TWICE:
+        if self._absolute and SEEN <= hours[at] < TWICE:
             # What was seen once may have been a campaign: the same hour of the other days says whether.
             seen = hours[day] >= SEEN
             of_days = (observed[day][seen] + prior * of_day) / (expected[day][seen] + prior)
             found = min(found, ONCE * float(np.median(of_days)))
         return found
+
+    def _ordinary(self, hour: int) -> bool:
+        """Whether this hour of the day was seen on an ordinary day."""
+        return bool(self._week[ORDINARY, 2, hour::DAY_HOURS].max() >= SEEN)
 
     def _base(self, day: Day, weekday: int, hour: int) -> float:
         return self._of_week(SUNDAY if day.like_sunday else weekday, hour)
@@ -120,7 +131,7 @@ class Season:
     def relative(self, time_ms: int) -> float:
         """The season relative to its mean: what people understand."""
         observed, expected, _ = self._week[ALL]
-        mean = float(observed.sum() + 1e-9) / max(float(expected.sum()), 1e-9) if self._by_day else 1.0
+        mean = float(observed.sum() + 1e-9) / max(float(expected.sum()), 1e-9) if self._absolute else 1.0
         return self.smooth(time_ms) / mean
 
     def known(self, time_ms: int) -> bool:
@@ -183,7 +194,7 @@ class Season:
         for kind in (ORDINARY, ALL) if day.ordinary else (ALL,):
             self._week[kind] *= forget
             self._week[kind, :, weekday * DAY_HOURS + hour] += (observed, expected, hours)
-        if not day.ordinary:
+        if not day.ordinary and self._ordinary(hour):
             profile.observed[hour] = profile.observed[hour] * fade + observed
             base = self._base(day, weekday, hour)
             profile.expected[hour] = profile.expected[hour] * fade + expected * base

@@ -87,7 +87,7 @@ class VolumeBaseline:
         """… and of the last minutes."""
         self._wholes: dict[int, float] = {}
         """What was expected of the last hours' windows, before they were seen: for looking back."""
-        self._season = Season(SEASON_PRIOR, by_day=True, calendar=calendar, moves=1.0)
+        self._season = Season(SEASON_PRIOR, by_day=True, absolute=True, calendar=calendar, moves=1.0)
         self._hour, self._hour_sum, self._hour_windows = -1, 0.0, 0
         self._slots: Floats = np.full((2, SLOTS), np.nan)
         """Events a window in each ten minutes of the last week; and the same of the one before."""

@@ -30,7 +30,7 @@ def taught(season: Season, from_ms: int, hours: int, factor: float = 1.0) -> Sea
 
 
 def new(**given: object) -> Season:
-    return Season(50.0, by_day=True, moves=1.0, calendar=Calendar(CalendarSpec(**given)))  # type: ignore[arg-type]
+    return Season(50.0, by_day=True, absolute=True, moves=1.0, calendar=Calendar(CalendarSpec(**given)))  # type: ignore[arg-type]
 
 
 def test_hours_of_the_week_are_the_tenants_own() -> None:

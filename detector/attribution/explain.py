@@ -48,6 +48,8 @@ COUNT_DOUBT, VALUE_DOUBT = 2.0, 4.0
 """Nats of difference in score that are worth e times the odds: less than one, as the models are wrong."""
 COUNT_NOTHING, VALUE_NOTHING, NOT_ALL = 4.0, 0.0, 2.0
 """The score of "nothing", or of something that has no name in these dimensions; `NOT_ALL` as rival of everything."""
+RIVALS = 5
+"""Only the best rivals count: thousands of hopeless ones would add up."""
 CHANCE = 2.0
 ENOUGH_NEW = 0.02
 """Noise is learned again, and the search repeated, where causes cover more than this share of the leaves."""
@@ -204,7 +206,8 @@ def _confidence(found: Search, element: int, kind: Kind) -> tuple[float, float]:
     rivals = np.unique(found.lattice.inverse[:, same])
     rivals = rivals[(found.lattice.leaves[rivals] != len(same)) & (rivals != element)]
     others = [e for e in rivals.tolist() if e not in found.banned]
-    odds = np.exp(np.clip((scores[others] - scores[element]) / doubt, -50, 50)).sum()
+    near = np.sort(scores[others])[-RIVALS:]
+    odds = np.exp(np.clip((near - scores[element]) / doubt, -50, 50)).sum()
     odds += np.exp(np.clip((nothing - scores[element]) / doubt, -50, 50))
     found.restore(kept)
     return float(scores[element]), float(1 / (1 + odds))

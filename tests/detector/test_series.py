@@ -301,6 +301,7 @@ def test_no_look_ahead_on_real_series(path: str) -> None:
         assert same(run(series[:cut]), whole[:cut])
 
 
+@pytest.mark.slow
 def test_isolated_errors_do_not_alert_again_and_again() -> None:
     rows = run(real("ms_cloud/service-unavailable__unavail-01.csv"))
     assert len(alerts(rows)) <= 2

@@ -80,12 +80,18 @@ THRESHOLD = MetricDoc(
     ("signal", "level"),
 )
 SEGMENTS = MetricDoc("tocsin_segments", Kind.GAUGE, "Segments that are searched.", ("signal", "level"))
+NOISE = MetricDoc(
+    "tocsin_noise",
+    Kind.GAUGE,
+    "Learned wandering of the segments: the median standard deviation of the log of their rate.",
+    ("signal", "level"),
+)
 SHIFT = MetricDoc("tocsin_threshold_shift_nats", Kind.GAUGE, "What verdicts have moved the thresholds by.", ("signal",))
 
 METRICS = (
     *(EVENTS, APPLIED, DROPPED, DEAD, WINDOWS, DELAY),
     *(CASES, ANOMALIES),
-    *(BUDGET, PERIOD, SPENT, THRESHOLD, SEGMENTS, SHIFT),
+    *(BUDGET, PERIOD, SPENT, THRESHOLD, SEGMENTS, NOISE, SHIFT),
 )
 
 Labels = tuple[str, ...]
@@ -187,6 +193,7 @@ class Metrics(Collector):
                     name = level_name(level.level)
                     self._set(THRESHOLD, level.threshold_nats, point.signal, name)
                     self._set(SEGMENTS, level.segments, point.signal, name)
+                    self._set(NOISE, level.noise, point.signal, name)
             for budget in spent:
                 self._set(BUDGET, budget.cases, budget.of)
                 self._set(PERIOD, budget.per_ms / 1_000, budget.of)

@@ -20,8 +20,8 @@ HALF_LIFE_MS = 3 * DAY_MS
 NOISE_HALF_LIFE_MS = 7 * DAY_MS
 NOISE_FLOOR = 0.05
 NOISE_PRIOR = 0.15
-PRIOR_WEIGHT = 1e5
-"""What the prior of the noise is worth: some 50 hours of a well-filled segment."""
+PRIOR_WEIGHT = 3e4
+"""What the prior of the noise is worth: some 15 hours of a well-filled segment."""
 SPREAD_PRIOR = 0.5
 """Prior variance of the log factor of a value that nothing is known of."""
 CELL_SPREAD = 0.1

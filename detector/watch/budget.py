@@ -105,6 +105,8 @@ class Level(msgspec.Struct, frozen=True):
     threshold_nats: float
     source: str
     """`theory` or `own peaks`."""
+    noise: float = 0.0
+    """Learned noise of its segments: the median standard deviation of the log rate."""
 
 
 class Operating(msgspec.Struct, frozen=True, kw_only=True):
@@ -250,8 +252,8 @@ class OperatingPoint:
         false = sum(r.real is False for r in of_week)
         self._shift = float(np.clip(self._shift + GAIN_NATS * (false - self._mean_a_week), *SHIFT_NATS))
 
-    def describe(self, signal: str, segments: Ints) -> Operating:
-        """Where the signal stands now."""
+    def describe(self, signal: str, segments: Ints, noise: Floats) -> Operating:
+        """Where the signal stands now; `segments` and `noise` per level."""
         own = self._hours >= COLD_HOURS
         cold = cold_thresholds(self.mean, self._budget.per_ms / self._window_ms, segments)
         limits = self.limits(segments)
@@ -267,6 +269,7 @@ class OperatingPoint:
                     int(segments[i]),
                     round(float(limits[i]), 3),
                     "own peaks" if own or self._tail[i] > cold[i] else "theory",
+                    round(float(noise[i]), 4),
                 )
                 for i in range(LEVELS)
             ),

@@ -137,7 +137,12 @@ class Watch:
     @property
     def operating(self) -> Operating:
         """Where the signal stands: thresholds, and what they come from."""
-        return self._operating.describe(self.signal.name, np.bincount(self._segments.level(), minlength=LEVELS))
+        size, noise = self._segments.family_size, self._rates.families.noise if self._share else self._volume.noise
+        of_level = np.array(
+            [np.median(noise[size == level]) if (size == level).any() else 0.0 for level in range(LEVELS)]
+        )
+        segments = np.bincount(self._segments.level(), minlength=LEVELS)
+        return self._operating.describe(self.signal.name, segments, of_level)
 
     def warnings(self) -> list[str]:
         """What ops should know of the detector."""

@@ -114,6 +114,7 @@ def _level_document(level: "Level") -> dict[str, Any]:
         "segments": level.segments,
         "threshold_nats": level.threshold_nats,
         "source": level.source,
+        "noise": level.noise,
     }
 
 
@@ -163,19 +164,20 @@ def _print_signal(config: "Config", point: "Operating") -> None:
     click.echo()
     click.echo(common.plain(f"{point.signal} ({signal.mode.value}): {_words(point)}, {share}"))
     click.echo(f"  {_known(point)}")
-    columns = ("segments that fix", "searched", "threshold", "comes from")
+    columns = ("segments that fix", "searched", "threshold", "wandering", "comes from")
     whats = {"whole": "nothing (all together)", "value": "one value", "pair": "a pair of values"}
     rows = [
         (
             whats.get(name := level_name(level.level), name),
             f"{level.segments:,}",
             f"{level.threshold_nats:.1f}",
+            f"{level.noise:.0%}",
             _source(level, point),
         )
         for level in point.levels
         if level.segments
     ]
-    common.print_table(columns, rows, right=columns[1:3])
+    common.print_table(columns, rows, right=columns[1:4])
 
 
 def _known(point: "Operating") -> str:

@@ -142,7 +142,7 @@ def test_nothing_that_comes_in_breaks_it(series: Points, kind: Kind) -> None:
             assert row.score == 0
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**16), st.integers(-20, 20))
 def test_the_scale_of_a_series_says_nothing(seed: int, power: int) -> None:
     values = gauge(400, seed)
@@ -152,7 +152,7 @@ def test_the_scale_of_a_series_says_nothing(seed: int, power: int) -> None:
         assert b.score == pytest.approx(a.score, abs=1e-6)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**16), st.integers(-1_000, 1_000))
 def test_where_a_gauge_has_its_zero_says_nothing(seed: int, shift: int) -> None:
     values = np.round(gauge(400, seed) * 64) / 64

@@ -65,6 +65,14 @@ class CaseFile(msgspec.Struct, kw_only=True):
     def all_over(self) -> bool:
         return all(s.over for s in self.strands)
 
+    def normal_until_ms(self) -> dict[str, int]:
+        """Until when a signal's failures belong to what has become normal, of the signals where something has."""
+        out: dict[str, int] = {}
+        for strand in self.strands:
+            if strand.new_level is not None and strand.ended_ms is not None:
+                out[strand.signal] = max(strand.ended_ms, out.get(strand.signal, 0))
+        return out
+
     def gone(self, now_ms: int) -> bool:
         """Whether it may leave memory: finished for a day, and Watch has let go of its anomalies."""
         return self.finished_ms is not None and now_ms - self.finished_ms > REOPEN_MS and self.all_over
@@ -117,6 +125,7 @@ class CaseFile(msgspec.Struct, kw_only=True):
             expected=strongest.expected,
             score=strongest.score,
             shift=strongest.shift,
+            accounts=tuple(a for s in strands if (a := s.account) is not None),
             affected=affected,
             notices=self.counts(),
             contacts=int((self.ledger.active & (self.ledger["contact_ms"] >= 0)).sum()),

@@ -46,6 +46,7 @@ from detector.pack import pack, unpack
 from detector.signals import Mode, Signal
 from detector.watch.anomaly import Anomaly, Phase
 from detector.watch.control import Fact, FactKind, Judged, Withdrawn
+from detector.watch.explanation import new_level_in_words
 
 LOST_MS = HOUR_MS
 """Watch speaks of an anomaly every window: after this long (and ten windows) without a word it has let go of it."""
@@ -70,6 +71,7 @@ STORY = (
     "dismissed",
     "merged",
     "signal-lost",
+    "new-level",
     *(kind.value for kind in FactKind),
 )
 """What a line of a case's timeline may be."""
@@ -241,6 +243,8 @@ class Desk:
             step.changed.add(file.case.id)
         if causes != [c.where for c in strand.causes]:
             step.tell(file, "cause-revised", ", ".join(cause_in_words(c, "en") for c in strand.causes))
+        if strand.new_level is not None:
+            step.tell(file, "new-level", f"{strand.signal}: {new_level_in_words(strand.new_level)}")
         self._evidence(step, file, strand, anomaly)
 
     def _comes_back(self, step: _Step, file: CaseFile, strand: Strand, anomaly: Anomaly) -> bool:
@@ -359,21 +363,30 @@ class Desk:
                 step.tell(file, "relapsed")
             return
         shown = self._recovery_shown(file)
+        normal = self._became_normal(file)
         waited = step.now_ms - max(s.said_ms for s in strands) >= PATIENCE_MS
-        if file.all_over and (shown or waited or any(s.lost for s in strands)):
+        if file.all_over and (shown or normal or waited or any(s.lost for s in strands)):
             file.case = advance(file.case, Trigger.SETTLED, step.now_ms)
             file.finished_ms = step.now_ms
-            step.tell(file, "resolved", "" if shown else "no customer who was hit has shown it")
-        elif shown and file.case.state is not CaseState.RECOVERING:
+            step.tell(file, "resolved", "" if shown or normal else "no customer who was hit has shown it")
+        elif shown and not normal and file.case.state is not CaseState.RECOVERING:
             file.case = advance(file.case, Trigger.RECOVERING, step.now_ms)
             step.tell(file, "recovering")
 
     def _recovery_shown(self, file: CaseFile) -> bool:
         """Whether the customers show it. Where nobody can be named Watch's word suffices."""
-        if not file.ledger.active.any():
+        normal = file.ledger.normal(file.normal_until_ms())
+        if not (file.ledger.active & ~normal).any():
             return True
         ends = [s.ended_ms for s in file.strands if s.names_people and s.ended_ms is not None]
-        return recovery_shown(*file.ledger.recovery(max(ends, default=self._state.frontier_ms)))
+        return recovery_shown(*file.ledger.recovery(max(ends, default=self._state.frontier_ms), normal))
+
+    def _became_normal(self, file: CaseFile) -> bool:
+        """Whether all that was left of the problem has become normal: there is no recovery to wait for."""
+        normal = file.ledger.normal(file.normal_until_ms())
+        since_ms = file.episode_onset_ms
+        said = any(s.new_level is not None and (s.ended_ms or 0) > since_ms for s in file.strands)
+        return said and not (file.ledger.active & ~normal).any()
 
     def _finish(self, step: _Step, file: CaseFile) -> None:
         """Decide on notices and give out the rows that changed."""

@@ -9,7 +9,7 @@ again from the history when a cause, an onset or an end has changed; rows which 
 What the customers were told stands in the same columns (`detector/desk/notices.py` writes it).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -342,6 +342,15 @@ class Ledger(msgspec.Struct, kw_only=True):
             out &= (failed == NEVER) | (back > failed)
         return out
 
+    def normal(self, until_ms: Mapping[str, int]) -> Bools:
+        """bool[rows]: last hit in a signal by what has become normal there; `until_ms` says which, and when it did."""
+        out = np.zeros(self.n, np.bool_)
+        for signal, at_ms in until_ms.items():
+            if signal in self.tracks:
+                failed = self.tracks[signal].failed[: self.n]
+                out |= (failed != NEVER) & (failed < at_ms)
+        return out
+
     def visible(self) -> Ints:
         """int64[rows, 8]: what each row shows; a withdrawn one what it last showed."""
         active, through = self.active, self.through()
@@ -383,10 +392,13 @@ class Ledger(msgspec.Struct, kw_only=True):
         result: Floats = self["likely"] / 10_000
         return result
 
-    def recovery(self, end_ms: int) -> tuple[int, int, int]:
-        """Count who got through, those of them since `end_ms`, and who failed since then without getting through."""
-        through = self.through("bad")
-        failing = self.active & ~through & (self.last("bad") >= end_ms)
+    def recovery(self, end_ms: int, but: Bools) -> tuple[int, int, int]:
+        """Count who got through, those of them since `end_ms`, and who failed since then without getting through.
+
+        `but` (bool[rows]) says who shows nothing.
+        """
+        through = self.through("bad") & ~but
+        failing = self.active & ~but & ~through & (self.last("bad") >= end_ms)
         return int(through.sum()), int((through & (self.success() >= end_ms)).sum()), int(failing.sum())
 
     # --- leaving ---

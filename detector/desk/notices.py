@@ -137,7 +137,7 @@ def look_again_ms(file: CaseFile) -> int:
 class _Rows:
     """A ledger's columns for the rows of one decision, as Python values."""
 
-    def __init__(self, ledger: Ledger, rows: Ints, kind: int) -> None:
+    def __init__(self, ledger: Ledger, rows: Ints, kind: int, normal: Mapping[str, int]) -> None:
         self.rows = rows.tolist()
         self.customer = ledger["customer"][rows].tolist()
         self.active = ledger.active[rows].tolist()
@@ -152,6 +152,7 @@ class _Rows:
         self.cause = ledger["cause"][rows].tolist()
         self.told_episode = ledger["told_episode"][rows].tolist()
         self.ever = ledger["ever"][rows].tolist()
+        self.normal = ledger.normal(normal)[rows].tolist()
 
 
 def notify(
@@ -195,7 +196,7 @@ def _decide_slice(
     kind: int,
     rows: Ints,
 ) -> list[Notice]:
-    values, notices = _Rows(file.ledger, rows, kind), []
+    values, notices = _Rows(file.ledger, rows, kind, file.normal_until_ms()), []
     for i, (row, customer) in enumerate(zip(values.rows, values.customer, strict=True)):
         facts = _facts(file, state, policy, reach.get(customer), outgoing, now_ms, kind, values, i)
         decided = decide(facts)
@@ -241,6 +242,7 @@ def _facts(
         last_failure_ms=values.bad[i] if kind == _RESOLVED else values.last[i],
         last_success_ms=success if success >= 0 else None,
         recovered=values.through[i],
+        normal=values.normal[i],
         contact_ms=values.contact[i] if values.contact[i] >= 0 else None,
         told=Told(values.told_episode[i], values.ever[i] == _SIMULATED),
         reach=reach,

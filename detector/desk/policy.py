@@ -52,6 +52,8 @@ class Reason(StrEnum):
     STALE = "stale"
     FREQUENCY_CAP = "frequency-cap"
     QUIET_HOURS = "quiet-hours"
+    NEW_LEVEL = "new-level"
+    """What they were hit by did not go away: it has become normal."""
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -79,6 +81,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     last_success_ms: int | None = None
     recovered: bool = False
     """Got through after the last failure."""
+    normal: bool = False
+    """What they were hit by has become normal: that they got through shows nothing."""
     contact_ms: int | None = None
     """Last contact since the onset."""
     told: Told = Told()
@@ -188,6 +192,8 @@ def recovery(f: Facts) -> Check:
     if f.kind is Kind.PROBLEM and f.recovered:
         return _drop("recovery", Reason.ALREADY_RECOVERED)
     if f.kind is Kind.RESOLVED:
+        if f.normal:
+            return _drop("recovery", Reason.NEW_LEVEL)
         success = f.last_success_ms
         if success is None or success <= f.last_failure_ms or success > f.now_ms - HYSTERESIS_MS:
             return _drop("recovery", Reason.NOT_RECOVERED)

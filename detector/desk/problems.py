@@ -26,7 +26,8 @@ from detector.config import MINUTE_MS
 from detector.desk.probability import Points
 from detector.events import Floats, Ints
 from detector.signals import ALL_OTHERS, PART, Signal
-from detector.watch.anomaly import Anomaly, Cause, Phase, Shift
+from detector.watch.anomaly import Anomaly, Cause, Phase, Shift, Why
+from detector.watch.explanation import Account, Counted, counted_of
 
 TOLERANCE_MS = 10 * MINUTE_MS
 BEYOND_CHANCE = 1e-6
@@ -63,6 +64,28 @@ class Strand(msgspec.Struct, kw_only=True):
     parts: tuple[str, ...] = ()
     """Of a joint signal: the signals that it is made of."""
     shift: Shift | None = None
+    counted: Counted = Counted.FAILED
+    why: Why | None = None
+    """As Watch last said it."""
+    new_level: float | None = None
+    """It ended because it has become normal: so many times what was expected before."""
+
+    @property
+    def account(self) -> Account | None:
+        """What its explanation speaks of; None where it was begun by a version that kept none."""
+        if self.why is None:
+            return None
+        return Account(
+            signal=self.signal,
+            anomaly=self.id,
+            counted=self.counted,
+            causes=self.causes,
+            observed=self.observed,
+            expected=self.expected,
+            trials=self.trials,
+            why=self.why,
+            new_level=self.new_level,
+        )
 
     @property
     def over(self) -> bool:
@@ -77,7 +100,7 @@ class Strand(msgspec.Struct, kw_only=True):
         self.onset_ms, self.detected_ms, self.ended_ms = anomaly.onset_ms, anomaly.detected_ms, anomaly.ended_ms
         self.observed, self.expected, self.trials = anomaly.observed, anomaly.expected, anomaly.trials
         self.score, self.seen_ms = max(self.score, anomaly.score), anomaly.window_ms
-        self.shift = anomaly.why.shift
+        self.why, self.shift, self.new_level = anomaly.why, anomaly.why.shift, anomaly.new_level
         self._add_points(anomaly)
         if anomaly.rewrite:
             self.weights = {c.cell: c.weight for c in anomaly.contrasts}
@@ -128,6 +151,7 @@ def strand_of(anomaly: Anomaly, signal: Signal) -> Strand:
         said_ms=anomaly.at_ms,
         points=Points.none(),
         parts=signal.signals,
+        counted=counted_of(signal),
     )
     strand.take(anomaly)
     return strand

@@ -17,6 +17,7 @@ from detector.events import Ints
 from detector.signals import Mode, Severity
 from detector.watch.anomaly import Anomaly, Cause, Point, Shift
 from detector.watch.control import Control, Fact, Withdrawn
+from detector.watch.explanation import Account
 
 # --- in -------------------------------------------------------------------------------------------------------------
 
@@ -178,6 +179,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """What people knew that may explain it, in the order of time (`detector.desk.facts`)."""
     shift: Shift | None = None
     """Of values without a limit: what they are like now, and usually; `observed` and `expected` count their ranks."""
+    accounts: tuple[Account, ...] = ()
+    """Why we think so: of each anomaly what its explanation speaks of, in the order in which they joined."""
     format: int = FORMAT
 
 

@@ -7,7 +7,6 @@ and the value looks like a plain name.
 """
 
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -18,20 +17,20 @@ from detector.desk.records import Kind, Notice
 from detector.desk.templates import BODY, GREETING, LANGUAGES, SUBJECT
 from detector.desk.zones import local
 from detector.signals import ALL_OTHERS, Measure, Signal
-from detector.watch.anomaly import Cause, Shift
+from detector.watch.anomaly import Cause
+from detector.watch.explanation import clean as clean
+from detector.watch.explanation import place_in_words
+from detector.watch.explanation import shift_in_words as shift_in_words
+from detector.watch.explanation import value_in_words as value_in_words
 
 BODY_LENGTH = 550
 SUBJECT_LENGTH = 120
 NAME_LENGTH = 40
 WHAT_LENGTH = 70
 SENTENCE_LENGTH = 150
-VALUE_LENGTH = 40
 CAUSES_IN_TITLE = 3
 
 _EVERYONE = {"en": "for everyone", "id": "untuk semua"}
-_OTHERS = {"en": "others", "id": "lainnya"}
-_NOTHING = {"en": "(none)", "id": "(kosong)"}
-"""A missing value, in brackets: `none` may be one that is there, such as a user's name."""
 _ALSO = {"en": "and", "id": "dan"}
 _TIME = {"en": "HH:mm", "id": "HH.mm"}
 _AT = {"en": "{time} {zone}", "id": "pukul {time} {zone}"}
@@ -89,60 +88,9 @@ def facts_of(notice: Notice, signal: Signal) -> NoticeFacts:
     )
 
 
-def clean(text: str, length: int) -> str:
-    r"""One line of visible text, cut to `length`: no controls, line breaks or marks that turn the reading direction.
-
-    Examples
-    --------
-    >>> clean("Bu\u202edi\r\nBcc: x@y ", 40)
-    'Budi Bcc: x@y'
-    >>> clean("a" * 9, 5)
-    'aaaa…'
-    """
-    kept = []
-    for character in unicodedata.normalize("NFC", text[: 20 * length]):
-        category = unicodedata.category(character)
-        if character.isspace() or category in ("Zl", "Zp"):
-            kept.append(" ")
-        elif category[0] != "C":
-            kept.append(character)
-    line = " ".join("".join(kept).split())
-    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
-
-
 def text_of(texts: Mapping[str, str], language: str) -> str:
     """Return the text of a language, else English, else any (the first by its language's name), else ""."""
     return next((texts[key] for key in (language, "en", *sorted(texts)) if texts.get(key)), "")
-
-
-def shift_in_words(shift: Shift) -> str:
-    """Return what values are like, and what they usually are, as engineers read it.
-
-    Examples
-    --------
-    >>> shift_in_words(Shift(quantile=0.5, observed=340.0, usual=210.0, values=1520))
-    'median 340 of 1,520 values, usually 210'
-    >>> shift_in_words(Shift(quantile=0.99, observed=4.1e6, usual=1200.0, values=90))
-    '99th percentile 4,100,000 of 90 values, usually 1,200'
-    """
-    percent = round(100 * shift.quantile)
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(percent % 10 if percent // 10 != 1 else 0, "th")
-    what = "median" if percent == 50 else f"{percent}{ending} percentile"
-    observed, usual = (f"{v:,.0f}" if abs(v) >= 100 else f"{v:g}" for v in (shift.observed, shift.usual))
-    return f"{what} {observed} of {shift.values:,} values, usually {usual}"
-
-
-def value_in_words(value: str, language: str) -> str:
-    """Return a dimension's value as people read it.
-
-    Examples
-    --------
-    >>> value_in_words("BNI", "en"), value_in_words("", "en"), value_in_words("", "id"), value_in_words("none", "en")
-    ('BNI', '(none)', '(kosong)', 'none')
-    """
-    if value == ALL_OTHERS:
-        return _OTHERS[language]
-    return clean(value, VALUE_LENGTH) or _NOTHING[language]
 
 
 def cause_in_words(cause: Cause, language: str) -> str:
@@ -155,9 +103,7 @@ def cause_in_words(cause: Cause, language: str) -> str:
     >>> cause_in_words(Cause({}, 1.0), "id")
     'untuk semua'
     """
-    if not cause.where:
-        return _EVERYONE[language]
-    return " × ".join(f"{clean(d, VALUE_LENGTH)} {value_in_words(v, language)}" for d, v in sorted(cause.where.items()))
+    return place_in_words(cause.where, language) or _EVERYONE[language]
 
 
 def title(signals: Iterable[Signal], causes: Iterable[Cause]) -> dict[str, str]:

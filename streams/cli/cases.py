@@ -99,8 +99,7 @@ def show_command(case: str, db: str, as_json: bool) -> None:
 
 def _print_case(store: "Store", case: Case) -> None:
     from detector.desk.facts import fact_in_words
-    from detector.desk.wording import shift_in_words
-    from streams.cli.words import moment, sentence, sparkline, state_of, story, where, zone_of
+    from streams.cli.words import moment, sentence, sparkline, state_of, story, where, why_lines, zone_of
     from streams.store.queries import evidence, timeline
 
     zone = zone_of(store)
@@ -113,9 +112,7 @@ def _print_case(store: "Store", case: Case) -> None:
         out += ["", "What was known"]
         out += [f"  {fact.kind.value}: {fact_in_words(fact, case.onset_ms)}" for fact in case.facts]
     found = evidence(store, case.id)
-    out += ["", f"Why we think so: {case.observed:,} observed, {case.expected:,.1f} expected, score {case.score:.2f}"]
-    if case.shift is not None:
-        out.append(f"  {shift_in_words(case.shift)} (observed and expected count ranks among the usual values)")
+    out += ["", "Why we think so", *why_lines(case)]
     for signal in dict.fromkeys(entry.signal for entry in found):
         points = [entry.point for entry in found if entry.signal == signal]
         observed, expected = sparkline(points)

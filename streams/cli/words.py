@@ -8,9 +8,9 @@ import msgspec
 
 from detector.config import Config
 from detector.desk.records import Case, CaseState, TimelineEntry
-from detector.desk.wording import shift_in_words, value_in_words
 from detector.desk.zones import local
 from detector.watch.anomaly import Cause, Point
+from detector.watch.explanation import explain_in_words, shift_in_words, value_in_words
 from streams.store import Store
 from streams.store.documents import title_of
 
@@ -110,6 +110,15 @@ def sentence(case: Case, zone: str) -> str:
         f"{case.contacts:,} contacted us",
     ]
     return f"{head} {', '.join(parts)}."
+
+
+def why_lines(case: Case) -> list[str]:
+    """Return why we think so, signal by signal; a case of an older version has no more than its numbers."""
+    lines: list[str] = []
+    for account in case.accounts:
+        places = "; ".join(where(cause) for cause in account.causes)
+        lines += [f"  {account.signal}, {places}", *(f"    {text}" for text in explain_in_words(account, "en"))]
+    return lines or [f"  {case.observed:,} observed, {case.expected:,.1f} expected, score {case.score:.2f}"]
 
 
 def sparkline(points: list[Point], width: int = 60) -> tuple[str, str]:

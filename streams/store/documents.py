@@ -12,7 +12,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from detector.desk.records import Case, Decision, Kind, LedgerRow, Notice
+from detector.signals import LANGUAGES
 from detector.watch.control import Fact
+from detector.watch.explanation import Account, explain_in_words
 from streams.store import queries, rows
 from streams.store import tables as t
 from streams.store.queries import DeadLetter
@@ -123,7 +125,43 @@ def case_in_full(store: Store, case: Case) -> Document:
         }
         for entry in queries.evidence(store, case.id)
     ]
-    return {**case_document(case), "timeline": story, "points": points}
+    why = [account_document(account) for account in case.accounts]
+    return {**case_document(case), "why": why, "timeline": story, "points": points}
+
+
+def account_document(account: Account) -> Document:
+    """Return why an anomaly is thought to be one, in numbers and in words."""
+    why = account.why
+    return {
+        "signal": account.signal,
+        "anomaly": account.anomaly,
+        "counted": account.counted.value,
+        "causes": [{"where": cause.where, "share_of_excess": cause.share_of_excess} for cause in account.causes],
+        "observed": account.observed,
+        "expected": account.expected,
+        "trials": account.trials,
+        "score_nats": why.score_nats,
+        "threshold_nats": why.threshold_nats,
+        "source": why.source,
+        "budget": why.budget,
+        "segments": why.segments,
+        "segment": why.segment,
+        "noise": why.noise,
+        "season": why.season,
+        "beside": [
+            {"where": b.where, "observed": b.observed, "expected": b.expected, "trials": b.trials} for b in why.beside
+        ],
+        "shift": None
+        if why.shift is None
+        else {
+            "quantile": why.shift.quantile,
+            "observed": why.shift.observed,
+            "usual": why.shift.usual,
+            "values": why.shift.values,
+        },
+        "new_level": account.new_level,
+        "words": {language: " ".join(explain_in_words(account, language)) for language in LANGUAGES},
+    }
 
 
 def affected_documents(store: Store, case: str) -> list[Document]:

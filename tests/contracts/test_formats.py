@@ -27,8 +27,9 @@ from detector.desk.records import (
 )
 from detector.pack import pack, unpack
 from detector.signals import Mode, Severity
-from detector.watch.anomaly import Anomaly, Cause, Phase, Point, Why
+from detector.watch.anomaly import Anomaly, Beside, Cause, Phase, Point, Shift, Why
 from detector.watch.control import Fact, FactKind, Withdrawn
+from detector.watch.explanation import Account, Counted
 from streams.engines.embedded import FilePlace, Kept
 from streams.store import Snapshot, open_store, queries
 from streams.store.values import InForce, Position
@@ -83,6 +84,23 @@ ANOMALY = Anomaly(
     rewrite=True,
     why=Why(22.25, 11.5, "1 false case per week, level single", 40, 0.125),
 )
+EXPLAINED = msgspec.structs.replace(
+    ANOMALY,
+    phase=Phase.ENDED,
+    new_level=1.8,
+    why=Why(
+        22.25,
+        11.5,
+        "1 false case per week, split over 2 signals",
+        40,
+        0.125,
+        shift=Shift(0.5, 340.0, 210.0, 1520),
+        segment={"app_version": "5.0"},
+        source="own peaks",
+        season=1.25,
+        beside=(Beside({}, 41, 39.5, 900),),
+    ),
+)
 CASE = Case(
     tenant="default",
     id="0123456789ab",
@@ -109,6 +127,22 @@ FACT = Fact(
     by="ani",
 )
 CASE_WITH_FACTS = msgspec.structs.replace(CASE, facts=(FACT,))
+CASE_EXPLAINED = msgspec.structs.replace(
+    CASE,
+    accounts=(
+        Account(
+            signal="login",
+            anomaly="0123456789ab",
+            counted=Counted.FAILED,
+            causes=ANOMALY.causes,
+            observed=12,
+            expected=1.5,
+            trials=30,
+            why=EXPLAINED.why,
+            new_level=1.8,
+        ),
+    ),
+)
 
 
 def log(payload: Any) -> LogRecord:
@@ -118,6 +152,7 @@ def log(payload: Any) -> LogRecord:
 PACKED: dict[str, Any] = {
     "window-1": WINDOW,
     "log-window-1": log(WindowClosed(2, 60_000, (ANOMALY,))),
+    "log-window-2": log(WindowClosed(2, 60_000, (EXPLAINED,))),
     "log-command-1": log(Command(Verb.DISMISS, "0123456789ab", "ani", Verdict.EXPECTED)),
     "log-delivery-1": log(Delivered("n1", "sent", "log")),
     "log-fact-1": log(FACT),
@@ -139,6 +174,7 @@ def test_a_record_of_an_older_version_is_still_read(name: str) -> None:
 def test_a_case_of_an_older_version_is_still_read() -> None:
     assert msgspec.json.decode((GOLDEN / "case-1.json").read_bytes(), type=Case) == CASE
     assert msgspec.json.decode((GOLDEN / "case-2.json").read_bytes(), type=Case) == CASE_WITH_FACTS
+    assert msgspec.json.decode((GOLDEN / "case-3.json").read_bytes(), type=Case) == CASE_EXPLAINED
 
 
 def test_a_store_of_an_older_version_is_still_read(tmp_path: Path) -> None:
@@ -182,5 +218,6 @@ if __name__ == "__main__":
         _write(f"{name}.bin", pack(value))
     _write("case-1.json", msgspec.json.encode(CASE))
     _write("case-2.json", msgspec.json.encode(CASE_WITH_FACTS))
+    _write("case-3.json", msgspec.json.encode(CASE_EXPLAINED))
     if len(sys.argv) > 1 and not (GOLDEN / sys.argv[1]).exists():
         _write_store(GOLDEN / sys.argv[1])

@@ -190,6 +190,8 @@ def anomaly(
     trials: int = 1000,
     points: Sequence[Point] | None = None,
     rewrite: bool = False,
+    new_level: float | None = None,
+    why: Why = WHY,
 ) -> Anomaly:
     if points is None:  # as Watch does: the new window, and all since the onset in its first word
         first_ms = onset_ms if phase is Phase.OPENED else window_ms
@@ -211,7 +213,8 @@ def anomaly(
         score=12.0,
         points=tuple(points),
         rewrite=rewrite,
-        why=WHY,
+        new_level=new_level,
+        why=why,
     )
 
 

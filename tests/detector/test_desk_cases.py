@@ -7,7 +7,7 @@ import pytest
 
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS
 from detector.desk.cases import TABLE, IllegalTransitionError, Trigger, advance, mermaid, open_case, recovery_shown
-from detector.desk.records import Case, CaseState, Configured, Verb, Verdict
+from detector.desk.records import Case, CaseState, Configured, Kind, Verb, Verdict
 from detector.errors import UsageError
 from detector.signals import Mode
 from detector.watch.anomaly import Phase
@@ -355,3 +355,89 @@ def test_a_resolved_case_takes_a_verdict_later() -> None:
         world.command(Verb.RESOLVE, "a")
     world.command(Verb.RESOLVE, "a", Verdict.EXPECTED)
     assert world.store.cases["a"].verdict is Verdict.EXPECTED
+
+
+# --- a new level ---
+
+
+def told_of_what_became_normal(factor: float | None = 1.8) -> World:
+    """Ten customers are hit and told; all get through, as most always do, and then it has become normal."""
+    world = opened()
+    say(world, Phase.UPDATED, back(range(1, 11)))
+    world.go(
+        None,
+        anomaly("a", "login", WHERE, world.window_ms, phase=Phase.ENDED, ended_ms=world.window_ms, new_level=factor),
+    )
+    return world
+
+
+def test_what_has_become_normal_ends_at_once_and_its_story_says_so() -> None:
+    world = told_of_what_became_normal()
+    assert state(world) is CaseState.RESOLVED
+    assert world.store.story("a") == ["opened", "notices", "new-level", "resolved"]
+    (line,) = (t.detail for t in world.store.timeline if t.what == "new-level")
+    assert line == "login: it has become normal: 1.8 times what was expected before"
+    assert world.store.cases["a"].accounts[0].new_level == 1.8
+
+
+def works_again(world: World) -> dict[int, str]:
+    world.rest(30)
+    return {n.customer: n.reason for n in world.store.notices.values() if n.kind is Kind.RESOLVED}
+
+
+def test_nobody_hears_that_it_works_again_where_it_has_become_normal() -> None:
+    assert works_again(told_of_what_became_normal()) == dict.fromkeys(range(1, 11), "new-level")
+    assert works_again(told_of_what_became_normal(factor=None)) == dict.fromkeys(range(1, 11), "")
+
+
+def test_who_was_hit_by_another_signal_hears_that_it_works_again() -> None:
+    world = World()
+    bad = fails("login", range(1, 31), CELL) | fails("payment", range(1, 26), ("BNI", "5.2"))
+    world.go(Minute(bad=bad))
+    # 31 to 40: by the payments only
+    world.go(
+        Minute(bad=fails("payment", range(31, 41), ("BNI", "5.2"))),
+        anomaly("a", "login", WHERE, world.window_ms, phase=Phase.OPENED),
+        anomaly("b", "payment", {"app": "5.2"}, world.window_ms, phase=Phase.OPENED),
+    )
+    assert list(world.store.cases) == ["a"]
+    over = world.window_ms
+    through = fails("login", range(1, 31), CELL) | fails("payment", [*range(1, 26), *range(31, 41)], ("BNI", "5.2"))
+    world.go(
+        Minute(back=through),
+        anomaly("a", "login", WHERE, world.window_ms, phase=Phase.ENDED, ended_ms=over, new_level=2.0),
+        anomaly("b", "payment", {"app": "5.2"}, world.window_ms, phase=Phase.RECOVERING, ended_ms=over),
+    )
+    assert state(world) is CaseState.RECOVERING
+    reasons = works_again(world)
+    assert reasons == dict.fromkeys(range(1, 31), "new-level") | dict.fromkeys(range(31, 41), "")
+
+
+def test_silence_that_has_become_normal_is_over() -> None:
+    world = World()
+    world.go(None, anomaly("s", "checkout", {}, world.window_ms, phase=Phase.OPENED))
+    world.go(
+        None, anomaly("s", "checkout", {}, world.window_ms, phase=Phase.ENDED, ended_ms=world.window_ms, new_level=0.4)
+    )
+    assert world.store.story("s") == ["opened", "new-level", "resolved"]
+
+
+def test_what_comes_back_after_it_became_normal_and_goes_is_a_recovery() -> None:
+    world = told_of_what_became_normal()
+    world.rest(2)
+    onset = world.window_ms
+    world.go(
+        Minute(bad=fails("login", range(5, 16), CELL)),
+        anomaly("b", "login", WHERE, world.window_ms, phase=Phase.OPENED, onset_ms=onset),
+    )
+    assert (state(world), world.store.cases["a"].episode) == (CaseState.OPEN, 2)
+    end = world.window_ms
+    world.go(
+        Minute(back=fails("login", range(5, 16), CELL)),
+        anomaly("b", "login", WHERE, world.window_ms, phase=Phase.RECOVERING, onset_ms=onset, ended_ms=end),
+    )
+    assert state(world) is CaseState.RECOVERING
+    world.rest(30)
+    again = {n.customer: n.reason for n in world.store.notices.values() if n.kind is Kind.RESOLVED and n.episode == 2}
+    assert {r for c, r in again.items() if c >= 5} == {"", "frequency-cap"}  # the second notice of the day, or third
+    assert {r for c, r in again.items() if c < 5} == {"new-level"}

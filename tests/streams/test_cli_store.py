@@ -104,8 +104,14 @@ def test_a_case_is_shown_with_its_evidence_and_story(tocsin: Tocsin, case: str) 
     for words in ("Payments are declined", "WIB", "bank = BNI", "observed", "expected ", "opened", "confirmed"):
         assert words in text
     assert "\x1b" not in text
+    assert "Why we think so\n  payment-declines, bank = BNI\n    " in text
+    assert " failed where " in text and "passed the threshold of" in text
     full = tocsin.json("cases", "show", case)
     assert full["timeline"][0]["what"] == "opened"
+    (why,) = full["why"]
+    assert (why["signal"], why["counted"], why["causes"][0]["where"]) == ("payment-declines", "failed", {"bank": "BNI"})
+    assert why["score_nats"] > why["threshold_nats"] > 0
+    assert "tried. " in why["words"]["en"] and "mencoba. " in why["words"]["id"]
     assert full["points"][0].keys() == {"signal", "window", "observed", "expected", "trials", "low", "high"}
     assert case[:8] in tocsin("cases", "--all")
 

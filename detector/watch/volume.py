@@ -33,7 +33,7 @@ LEVEL_PRIOR = 100.0
 """Events that "the level is the season's" is worth."""
 WHOLES_KEPT = 720
 SLOT_MS = 10 * MINUTE_MS
-SLOTS, SLOTS_A_DAY = WEEK_MS // SLOT_MS, DAY_MS // SLOT_MS
+SLOTS = WEEK_MS // SLOT_MS
 CLOSED = 0.5
 """Where the day or the week before had less than this part of the expectation in the same ten minutes, what it had."""
 HALF_HOURS = 48
@@ -89,8 +89,8 @@ class VolumeBaseline:
         """What was expected of the last hours' windows, before they were seen: for looking back."""
         self._season = Season(SEASON_PRIOR, by_day=True, absolute=True, calendar=calendar, moves=1.0)
         self._hour, self._hour_sum, self._hour_windows = -1, 0.0, 0
-        self._slots: Floats = np.full((2, SLOTS), np.nan)
-        """Events a window in each ten minutes of the last week; and the same of the one before."""
+        self._slots: Floats = np.full(SLOTS, np.nan)
+        """Events a window in each ten minutes of the last week."""
         self._slot, self._slot_sum, self._slot_windows = -1, 0.0, 0
         self._clump_sum, self._clump_weight = CLUMP_PRIOR * CLUMP_WEIGHT, CLUMP_WEIGHT
         self.cell_seen: Floats = np.zeros(0)
@@ -162,9 +162,10 @@ class VolumeBaseline:
             whole = events / max(windows, 1e-12)
         if self._up:
             return float(whole)
-        before = self._quietest(window_ms - WEEK_MS)
+        # A week ago the ten minutes before are those that have just been overwritten.
+        before = self._quietest(window_ms - WEEK_MS, (0, 1))
         if not np.isfinite(before):
-            before = self._quietest(window_ms - DAY_MS)
+            before = self._quietest(window_ms - DAY_MS, (0, -1, 1))
         return float(before if before < CLOSED * whole else whole)
 
     def _of_season(self, window_ms: int) -> float:
@@ -172,11 +173,10 @@ class VolumeBaseline:
         level = (self._level[0] + LEVEL_PRIOR) / (self._level[1] + LEVEL_PRIOR)
         return float(level * self._season.smooth(window_ms) * self._window_ms / HOUR_MS)
 
-    def _quietest(self, window_ms: int) -> float:
-        """Return the least of the ten minutes around a moment of the last week; infinite where none was seen."""
-        at = window_ms // SLOT_MS
-        found = self._slots[0, [(at + i) % SLOTS for i in (-1, 0, 1)]]
-        return float(np.nanmin(found)) if np.isfinite(found).any() else np.inf
+    def _quietest(self, window_ms: int, around: tuple[int, ...]) -> float:
+        """Return the least of the ten minutes around a moment of the last week; infinite where it was not seen."""
+        found = self._slots[[(window_ms // SLOT_MS + i) % SLOTS for i in around]]
+        return np.inf if np.isnan(found[0]) else float(np.nanmin(found))
 
     def _shares(self) -> Floats:
         """float64[cells]: each cell's share of the whole, with a prior."""
@@ -360,11 +360,11 @@ class VolumeBaseline:
         self._hour_windows += 1
 
     def _learn_slots(self, window_ms: int, total: float) -> None:
-        """What really was, problems and all: a quarter of an hour that was quiet once may be so again."""
+        """What really was, problems and all: ten minutes that were quiet once may be so again."""
         slot = window_ms // SLOT_MS
         if slot != self._slot:
             if self._slot_windows:
-                self._slots[0, self._slot % SLOTS] = self._slot_sum / self._slot_windows
+                self._slots[self._slot % SLOTS] = self._slot_sum / self._slot_windows
             self._slot, self._slot_sum, self._slot_windows = slot, 0.0, 0
         self._slot_sum += total
         self._slot_windows += 1

@@ -12,6 +12,10 @@ class Cause(msgspec.Struct, frozen=True):
 
     where: dict[str, str]
     share_of_excess: float
+    confidence: float | None = None
+    """Probability that it is this one and not another of the candidates."""
+    same_as: tuple[dict[str, str], ...] = ()
+    """Other names of the very same cells: a bank and its only BIN can't be told apart."""
 
     def key(self) -> tuple[tuple[str, str], ...]:
         return tuple(sorted(self.where.items()))

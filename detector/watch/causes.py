@@ -6,7 +6,7 @@ that are both true the larger gains more. The best is taken, its cells are taken
 as long as another candidate stands on its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.segments import families_of
 
 MOST = 3
+TEMPER = 0.5
+"""What a nat between two candidates is worth: they share their cells, and the noise its correlations."""
 REFINED = 3
 """Triples are looked for in so many of the best pairs."""
 NEXT_NATS = 10.0
@@ -56,6 +58,10 @@ class Found:
     observed: float
     expected: float
     trials: float
+    confidence: float = 1.0
+    """Probability that it is this one and not a rival, were one of the candidates the cause."""
+    same: tuple["Found", ...] = ()
+    """Other candidates that cover the very same cells."""
 
     def covers(self, codes: Ints) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         inside = np.ones(len(codes), np.bool_)
@@ -154,6 +160,20 @@ def noise_of(family: tuple[int, ...], noise: Floats, dimensions: int) -> float:
     return max(float(noise[i]) for i, f in enumerate(known) if len(f) == 2 and set(f) <= set(family))
 
 
+def _among(ranked: list[Found], codes: Ints) -> Found:
+    """The best of the candidates, with what the others say of it."""
+    best, covered = ranked[0], ranked[0].covers(codes)
+    size = int(covered.sum())
+    same, rivals = [], 0.0
+    for other in ranked[1:]:
+        alike = other.covers(codes)
+        if int(alike.sum()) == size and bool((alike == covered).all()):
+            same.append(other)
+        else:
+            rivals += float(np.exp(TEMPER * (other.score - best.score)))
+    return replace(best, confidence=1.0 / (1.0 + rivals), same=tuple(same))
+
+
 def _stands_alone(found: Found, noise: Floats, dimensions: int) -> bool:
     sigma = noise_of(found.family, noise, dimensions)
     counts = np.array([found.observed]), np.array([max(found.expected, 1e-9)])
@@ -182,7 +202,7 @@ def find_causes(
         gained = abs(best.observed - best.expected)
         if found and (gained < NEXT_SHARE * excess or not _stands_alone(best, noise, cells.codes.shape[1])):
             break
-        found.append(best)
+        found.append(_among(ranked, cells.codes[rest]))
         excess += gained
         rest = rest[~best.covers(cells.codes[rest])]
     return found

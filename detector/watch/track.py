@@ -104,6 +104,9 @@ class Track:
     phase: Phase = Phase.OPENED
     wheres: list[dict[str, str]] = field(default_factory=list)
     shares: list[float] = field(default_factory=list)
+    confidences: list[float] = field(default_factory=list)
+    same: list[list[dict[str, str]]] = field(default_factory=list)
+    """Per cause other names of its cells."""
     onset_ms: int = 0
     ended_ms: int | None = None
     began: Floats = field(default_factory=lambda: np.zeros(0))
@@ -180,7 +183,15 @@ class Track:
             needed = self._explained(cells, segments, self.wheres) + BETTER_NATS
             changed = self._explained(cells, segments, wheres) >= needed
         self._weigh(cells, segments, wheres if changed else self.wheres)
+        self._sure(found, segments)
         return changed
+
+    def _sure(self, found: list[Found], segments: Segments) -> None:
+        """Set how sure each cause is, and its other names; one that is not the best any more is a toss-up."""
+        known = {key_of(_where(one, segments)): one for one in found}
+        of = [known.get(key_of(where)) for where in self.wheres]
+        self.confidences = [round(one.confidence, 4) if one else 0.5 for one in of]
+        self.same = [[_where(other, segments) for other in one.same] if one else [] for one in of]
 
     def _lead(self, found: list[Found], segments: Segments) -> Found:
         """The cause that this problem is about: the strongest, or the one it has been about if that is half as strong.
@@ -361,7 +372,8 @@ class Track:
         return tuple(out)
 
     def causes(self) -> tuple[Cause, ...]:
-        return tuple(Cause(where, round(share, 6)) for where, share in zip(self.wheres, self.shares, strict=True))
+        columns = zip(self.wheres, self.shares, self.confidences, self.same, strict=True)
+        return tuple(Cause(where, round(share, 6), sure, tuple(same)) for where, share, sure, same in columns)
 
     def contrasts(self, segments: Segments) -> tuple[Contrast, ...]:
         """What the cells' ordinary failure shares are, relative to their mean, as far as the problem adds to them.

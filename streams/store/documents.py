@@ -68,7 +68,15 @@ def case_document(case: Case) -> Document:
         "acknowledged_at": rfc3339(case.acknowledged_ms),
         "ended_at": rfc3339(case.ended_ms),
         "resolved_at": rfc3339(case.resolved_ms),
-        "causes": [{"where": cause.where, "share_of_excess": cause.share_of_excess} for cause in case.causes],
+        "causes": [
+            {
+                "where": cause.where,
+                "share_of_excess": cause.share_of_excess,
+                "confidence": cause.confidence,
+                "same_as": list(cause.same_as),
+            }
+            for cause in case.causes
+        ],
         "evidence": {"expected": case.expected, "observed": case.observed, "score": case.score},
         "affected": None
         if affected is None

@@ -43,7 +43,7 @@ from detector.watch.watch import Watch
 Told = Command | Delivered | Fact | Withdrawn
 """What people and channels say between two windows."""
 
-SNAPSHOT_FORMAT = 1
+SNAPSHOT_FORMAT = 2
 GAP_MS = 7 * DAY_MS
 """A longer stretch without any event is passed over after its first day: nobody watches an empty year."""
 

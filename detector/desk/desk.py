@@ -13,6 +13,7 @@ Should reading the history fail, the state is undefined: continue from the last 
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -23,7 +24,8 @@ from detector.desk.cases import PATIENCE_MS, UNFINISHED, Trigger, advance, open_
 from detector.desk.facts import KEPT_MS, check_fact, fact_in_words, facts_beside
 from detector.desk.ledger import Ledger
 from detector.desk.notices import Outgoing, begin_episode, delivered, look_again_ms, notify
-from detector.desk.problems import Bond, Strand, bond, same_problem, strand_of
+from detector.desk.placing import Newcomer, place
+from detector.desk.problems import USUAL_MS, Strand, ordinary, strand_of
 from detector.desk.records import (
     Case,
     CaseState,
@@ -42,6 +44,7 @@ from detector.desk.records import (
 )
 from detector.desk.wording import cause_in_words
 from detector.errors import UsageError
+from detector.events import Ints
 from detector.pack import pack, unpack
 from detector.signals import Mode, Signal
 from detector.watch.anomaly import Anomaly, Phase
@@ -102,6 +105,9 @@ class _Step:
         self.out = DeskEffects()
         self.changed: set[str] = set()
         """Cases whose spans or causes changed: their ledgers are built anew."""
+        self.new: Sequence[Newcomer] = ()
+        self.usual: dict[str, Ints] = {}
+        """Who failed ordinarily beside an anomaly, where it was asked for."""
 
     def tell(self, file: CaseFile, what: str, detail: str = "", by: str = "") -> None:
         """Write a line of the case's story."""
@@ -185,8 +191,15 @@ class Desk:
         state.outgoing.prune(step.now_ms)
         for file in state.files.values():
             self._let_go(step, file, closed.window_ms)
+        new: list[Newcomer] = []
         for anomaly in sorted(closed.anomalies, key=lambda a: (a.signal, a.id)):
-            self._anomaly(step, anomaly)
+            signal = self._signals.get(anomaly.signal)
+            home = state.files.get(state.home.get(anomaly.id, ""))
+            if home is not None and signal is not None:
+                self._anomaly(step, home, anomaly)
+            elif signal is not None:
+                new.append(self._newcomer(step, anomaly, signal))
+        self._place(step, new)
         records: list[WindowRecord] | None = None
         for file in state.files.values():
             fresh = file.follows and file.ledger.next_ms == closed.window_ms
@@ -226,14 +239,7 @@ class Desk:
             file.case = msgspec.structs.replace(file.case, mode=Mode.SHADOW)
         return hidden or before != [s.phase for s in file.strands]
 
-    def _anomaly(self, step: _Step, anomaly: Anomaly) -> None:
-        signal = self._signals.get(anomaly.signal)
-        if signal is None:
-            return
-        file = self._state.files.get(self._state.home.get(anomaly.id, ""))
-        if file is None:
-            self._place(step, anomaly, signal)
-            return
+    def _anomaly(self, step: _Step, file: CaseFile, anomaly: Anomaly) -> None:
         strand = next(s for s in file.strands if s.id == anomaly.id)
         if file.finished and not self._comes_back(step, file, strand, anomaly):
             strand.phase, strand.seen_ms = anomaly.phase, anomaly.window_ms
@@ -264,48 +270,46 @@ class Desk:
         file.episode_from, file.episode_since_ms = len(file.strands), since_ms
         step.tell(file, "reopened", f"episode {file.case.episode}")
 
-    def _place(self, step: _Step, anomaly: Anomaly, signal: Signal) -> None:
-        """Find the case of a new anomaly: one that it belongs to, one that it brings back, else a new one."""
+    def _newcomer(self, step: _Step, anomaly: Anomaly, signal: Signal) -> Newcomer:
         strand, ledger = strand_of(anomaly, signal), Ledger()
         self._rebuild(step, ledger, [strand])
-        files = [f for f in self._state.files.values() if f.case.mode is signal.mode]
-        joined = self._joins(step, [f for f in files if f.unfinished], strand, ledger)
-        back = [
-            f
-            for f in files
-            if f.case.state is CaseState.RESOLVED and f.reopens(step.now_ms)
-            if any(same_problem(strand, s) for s in f.strands)
-        ]
-        if joined:
-            file = joined[0]
-            step.tell(file, "joined", f"{strand.signal}: {joined[1].value}")
-        elif back:
-            file = max(back, key=lambda f: (f.case.resolved_ms or 0, f.case.id))
-            self._reopen(step, file, since_ms=None)
-        else:
-            id = anomaly.id
-            if id in self._state.closed:
-                id = hashlib.blake2b(f"{id}/{anomaly.window_ms}".encode(), digest_size=6).hexdigest()
-            case = open_case(anomaly, id, self._config.tenant, signal.mode, step.now_ms)
-            file = CaseFile(case=case, strands=[], ledger=ledger)
-            self._state.files[case.id] = file
-            step.tell(file, "opened", f"{signal.name}: {', '.join(cause_in_words(c, 'en') for c in strand.causes)}")
-        if file.strands:
-            step.changed.add(file.case.id)
-        file.strands.append(strand)
-        self._state.home[anomaly.id] = file.case.id
-        self._evidence(step, file, strand, anomaly)
+        return Newcomer(anomaly, signal, strand, ledger, ledger.hit_by(0))
 
-    def _joins(
-        self, step: _Step, files: Sequence[CaseFile], strand: Strand, ledger: Ledger
-    ) -> tuple[CaseFile, Bond] | None:
-        hit = ledger.hit_by(0)
-        for file in sorted(files, key=lambda f: (f.case.opened_ms, f.case.id)):
-            others = [(s, file.ledger.hit_by(i)) for i, s in enumerate(file.strands)]
-            found = bond(strand, hit, others, step.now_ms)
-            if found is not None:
-                return file, found
-        return None
+    def _place(self, step: _Step, new: Sequence[Newcomer]) -> None:
+        step.new = new
+        for placed in place(new, list(self._state.files.values()), step.now_ms, partial(self._usual, step)):
+            file = placed.file or self._open(step, placed.group[0])
+            if file.finished:
+                self._reopen(step, file, since_ms=None)
+            for one in placed.group:
+                if one.strand.id in placed.reasons:
+                    step.tell(file, "joined", f"{one.strand.signal}: {placed.reasons[one.strand.id].value}")
+                if file.strands:
+                    step.changed.add(file.case.id)
+                file.strands.append(one.strand)
+                self._state.home[one.anomaly.id] = file.case.id
+                self._evidence(step, file, one.strand, one.anomaly)
+
+    def _open(self, step: _Step, first: Newcomer) -> CaseFile:
+        id = first.anomaly.id
+        if id in self._state.closed:
+            id = hashlib.blake2b(f"{id}/{first.anomaly.window_ms}".encode(), digest_size=6).hexdigest()
+        case = open_case(first.anomaly, id, self._config.tenant, first.signal.mode, step.now_ms)
+        file = self._state.files[id] = CaseFile(case=case, strands=[], ledger=first.ledger)
+        causes = ", ".join(cause_in_words(c, "en") for c in first.strand.causes)
+        step.tell(file, "opened", f"{first.signal.name}: {causes}")
+        return file
+
+    def _usual(self, step: _Step, strand: Strand) -> Ints:
+        """Who failed ordinarily beside an anomaly, read once a step."""
+        if strand.id not in step.usual:
+            to_ms = self._state.frontier_ms if strand.ended_ms is None else strand.ended_ms
+            from_ms = max(strand.onset_ms, to_ms - USUAL_MS)
+            records = step.history.windows(from_ms - self._config.input.window_ms + 1, to_ms)
+            known = [s for file in self._state.files.values() if file.unfinished for s in file.strands]
+            known += [one.strand for one in step.new]
+            step.usual[strand.id] = ordinary(strand, known, records, from_ms)
+        return step.usual[strand.id]
 
     def _evidence(self, step: _Step, file: CaseFile, strand: Strand, anomaly: Anomaly) -> None:
         """Pass the points on. One chart per signal: where two of its anomalies are in the case, the elder's."""

@@ -6,23 +6,27 @@ customers were hit, more often than chance would have it:
 - *time*: the spans [onset, end or now] overlap, within ten minutes;
 - *cause*: one `where` is part of the other over the dimensions that both signals know, or they share a value of a
   dimension. "Everyone" shares nothing with anybody, but for a joint signal and one of its parts;
-- *customers*: the overlap is beyond chance (hypergeometric, p < 1e-6) and at least a quarter of the smaller group.
-  The size matters because people who do more fail more often in everything: with thousands of customers the test
-  alone would join two problems that have nothing to do with each other.
+- *customers*: at least a quarter of the smaller group was hit by both, and that is beyond chance. What chance does is
+  seen from those who failed ordinarily at the time, in the same signal beside the causes: people who do more fail more
+  often in everything, and where half of all are hit by either problem many are hit by both. Being hit by both must be
+  twice as common among those hit as among them, with p < 1e-3, and unlikely at p < 1e-6 by them or by the number who
+  tried (hypergeometric). Where hardly anybody failed ordinarily, two thirds of the smaller group must be shared; where
+  both hit everyone there is nobody to compare with, and a quarter suffices if they began within ten minutes.
 
 Silence hits nobody by name: it joins by nested causes only. A shadow anomaly never joins a live case, nor the
 reverse: nobody is told of what is in the shadow.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 import msgspec
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from detector.config import MINUTE_MS
+from detector.config import DAY_MS, MINUTE_MS
+from detector.counter.record import WindowRecord
 from detector.desk.probability import Points
 from detector.events import Floats, Ints
 from detector.signals import ALL_OTHERS, PART, Signal
@@ -32,6 +36,14 @@ from detector.watch.explanation import Account, Counted, counted_of
 TOLERANCE_MS = 10 * MINUTE_MS
 BEYOND_CHANCE = 1e-6
 OVERLAP_SHARE = 0.25
+BEYOND_USUAL = 1e-3
+TIMES_USUAL = 2.0
+ENOUGH_USUAL = 20
+"""So many people who failed ordinarily tell how often two problems hit the same person by chance."""
+UNKNOWN_SHARE = 2 / 3
+USUAL_MS = DAY_MS
+"""Of a problem that has lasted longer, who failed ordinarily is read for so long."""
+NOBODY: Ints = np.zeros(0, np.int64)
 
 
 class Strand(msgspec.Struct, kw_only=True):
@@ -245,7 +257,48 @@ def tail_log_p(universe: int, first: int, second: int, both: int) -> float:
     return min(0.0, float(logsumexp(terms)))
 
 
-def share_customers(a: Ints, b: Ints, trials: int) -> bool:
+def ordinary(strand: Strand, known: Iterable[Strand], records: Iterable[WindowRecord], from_ms: int) -> Ints:
+    """Return who failed in the anomaly's signal while it lasted, from `from_ms` on, outside its causes.
+
+    `known` are anomalies that may be of the same signal: who fails in their causes does not fail ordinarily either.
+    """
+    until_ms = 2**62 if strand.ended_ms is None else strand.ended_ms
+    mine = [strand, *(s for s in known if s.signal == strand.signal and not s.over)]
+    parts = [NOBODY]
+    for record in records:
+        window = record.signals.get(strand.signal)
+        if window is None or not len(window.bad_customer):
+            continue
+        used, at = np.unique(window.bad_cell, return_inverse=True)
+        outside = np.array([all(s.cause_of(window.cells[c]) < 0 for s in mine) for c in used.tolist()], np.bool_)
+        time = window.bad_time_ms
+        chosen = outside[at] & (time >= from_ms) & (time < until_ms) & (window.bad_customer != 0)
+        parts.append(window.bad_customer[chosen])
+    found: Ints = np.unique(np.concatenate(parts))
+    return found
+
+
+def _beyond_usual(hit: Ints, other: Ints, usual: Ints) -> float | None:
+    """Natural log of the chance that so many of `hit` are in `other` if they are there as often as the usual ones are.
+
+    0 where they are not twice as often; None where too few are known to tell.
+    """
+    if len(usual) < ENOUGH_USUAL:
+        return None
+    both, chance = (len(np.intersect1d(group, other, assume_unique=True)) for group in (hit, usual))
+    if both * len(usual) < TIMES_USUAL * chance * len(hit):
+        return 0.0
+    return tail_log_p(len(hit) + len(usual), both + chance, len(hit), both)
+
+
+def share_customers(
+    a: Ints,
+    b: Ints,
+    trials: int,
+    usual_a: Ints = NOBODY,
+    usual_b: Ints = NOBODY,
+    unknown_share: float = UNKNOWN_SHARE,
+) -> bool:
     """Whether two groups of customers overlap beyond chance.
 
     Parameters
@@ -254,15 +307,36 @@ def share_customers(a: Ints, b: Ints, trials: int) -> bool:
         Who was hit, each once.
     trials : int
         The larger number of trials of the two: how many people could have been hit at the least.
+    usual_a, usual_b : int64[customers]
+        Who failed ordinarily at the time, beside the causes of either: they show what activity alone does.
+    unknown_share : float
+        Of the smaller group this must be shared where too few failed ordinarily to compare with.
     """
-    both = len(np.intersect1d(a, b, assume_unique=True))
-    if both < OVERLAP_SHARE * min(len(a), len(b)) or not both:
+    both, smaller = len(np.intersect1d(a, b, assume_unique=True)), min(len(a), len(b))
+    if both < OVERLAP_SHARE * smaller or not both:
         return False
     universe = max(trials, len(a) + len(b) - both)
-    return tail_log_p(universe, len(a), len(b), both) < math.log(BEYOND_CHANCE)
+    by_size = tail_log_p(universe, len(a), len(b), both)
+    told = [p for p in (_beyond_usual(a, b, usual_a), _beyond_usual(b, a, usual_b)) if p is not None]
+    if not told:
+        return both >= unknown_share * smaller and by_size < math.log(BEYOND_CHANCE)
+    worst = max(told)
+    return worst < math.log(BEYOND_USUAL) and min(worst, by_size) < math.log(BEYOND_CHANCE)
 
 
-def bond(new: Strand, hit: Ints, others: Iterable[tuple[Strand, Ints]], now_ms: int) -> Bond | None:
+def _all_at_once(a: Strand, b: Strand) -> bool:
+    """Whether both hit everyone from the same minutes on: two such problems by coincidence are rarer than one."""
+    everyone = all(not cause.where for strand in (a, b) for cause in strand.causes)
+    return everyone and abs(a.onset_ms - b.onset_ms) <= TOLERANCE_MS
+
+
+def bond(
+    new: Strand,
+    hit: Ints,
+    others: Iterable[tuple[Strand, Ints]],
+    now_ms: int,
+    usual: Callable[[Strand], Ints] = lambda strand: NOBODY,
+) -> Bond | None:
     """Return why an anomaly belongs to the case of these strands, None where it does not.
 
     Parameters
@@ -273,6 +347,8 @@ def bond(new: Strand, hit: Ints, others: Iterable[tuple[Strand, Ints]], now_ms: 
     others : iterable of (Strand, int64[customers])
         The case's strands with the customers each of them hit.
     now_ms : int
+    usual : function
+        Who failed ordinarily beside a strand (`ordinary`); asked only where it matters.
     """
     for strand, customers in others:
         if not overlap_in_time(new, strand, now_ms):
@@ -283,7 +359,10 @@ def bond(new: Strand, hit: Ints, others: Iterable[tuple[Strand, Ints]], now_ms: 
             continue
         if share_a_value(new, strand):
             return Bond.CAUSE
-        if share_customers(hit, customers, max(new.trials, strand.trials)):
+        trials = max(new.trials, strand.trials)
+        many = len(np.intersect1d(hit, customers, assume_unique=True)) >= OVERLAP_SHARE * min(len(hit), len(customers))
+        enough = OVERLAP_SHARE if _all_at_once(new, strand) else UNKNOWN_SHARE
+        if many and share_customers(hit, customers, trials, usual(new), usual(strand), enough):
             return Bond.CUSTOMERS
     return None
 

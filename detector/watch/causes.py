@@ -15,7 +15,7 @@ from detector.watch.evidence import deviance, poisson_gain, wandered
 from detector.watch.segments import families_of
 
 MOST = 3
-TEMPER = 0.5
+TEMPER = 0.8
 """What a nat between two candidates is worth: they share their cells, and the noise its correlations."""
 REFINED = 3
 """Triples are looked for in so many of the best pairs."""

@@ -19,8 +19,8 @@ from models.simulate.faults import Fault
 from models.simulate.noise import CAMPAIGN_FACTOR, Campaign, Moving, plan_campaigns, season, share_season
 from models.simulate.tenants import SCALES, Tenant
 
-START_MS = 1_772_409_600_000
-"""Monday 2026-03-02 07:00 WIB."""
+START_MS = 1_783_296_000_000
+"""Monday 2026-07-06 07:00 WIB: no special days that the counts would not show lie near."""
 BLOCK = 5
 """Windows over which volume and failure shares stand still (but for season and planted problems)."""
 ROW_SHARE, ROW_LENGTH = 0.4, (3, 8)

@@ -218,8 +218,8 @@ def budget_in_words(budget: str, language: str) -> str:
 def explain_in_words(account: Account, language: str) -> tuple[str, ...]:
     """Return why an anomaly is thought to be one, sentence by sentence.
 
-    What was seen, what the surroundings show, how far chance goes, where the threshold comes from, what the hour is
-    like, and whether it has become normal: what there is nothing to say of is left out.
+    What was seen, how sure the cause is, what the surroundings show, how far chance goes, where the threshold comes
+    from, what the hour is like, and whether it has become normal: what there is nothing to say of is left out.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ def explain_in_words(account: Account, language: str) -> tuple[str, ...]:
     bank BRI passed the threshold of 15.3 nats (the evidence is at 15.9 now). It follows from the budget of \
 1 false case per week, split over 2 signals, with 325 places looked at, and from the stream's own past peaks.
     """
-    parts = (_seen, _around, _chance, _threshold, _hour, _normal)
+    parts = (_seen, _named, _around, _chance, _threshold, _hour, _normal)
     return tuple(sentence for part in parts if (sentence := part(account, language)))
 
 
@@ -262,8 +262,8 @@ def _seen(account: Account, language: str) -> str:
         return f"{k} came where {m} were expected{factor}." if english else f"{k} datang, diperkirakan {m}{factor}."
     if a.counted is Counted.BEYOND:
         if english:
-            return f"{k} values were beyond the limit where {m} were expected{factor}; there were {n}."
-        return f"{k} nilai melewati batas, diperkirakan {m}{factor}; seluruhnya ada {n}."
+            return f"{k} were beyond the limit where {m} were expected{factor}; {n} were measured."
+        return f"{k} melewati batas, diperkirakan {m}{factor}; {n} diukur."
     if a.counted is Counted.RANKED:
         shift = f"{_capital(shift_in_words(a.why.shift, language))}. " if a.why.shift else ""
         if english:
@@ -272,6 +272,27 @@ def _seen(account: Account, language: str) -> str:
     if english:
         return f"{k} failed where {m} were expected{factor}; {n} tried."
     return f"{k} gagal, diperkirakan {m}{factor}; {n} mencoba."
+
+
+def _named(account: Account, language: str) -> str:
+    """Say how sure the causes are, and which other names their cells have; more of the same name says nothing."""
+    english, found = language == "en", []
+    for cause in account.causes:
+        if not cause.where or cause.confidence is None:
+            continue
+        sure = min(math.floor(100 * cause.confidence), 99)
+        place = place_in_words(cause.where, language)
+        others = [o for o in cause.same_as if not cause.where.items() <= o.items()]
+        names = ", ".join(dict.fromkeys(place_in_words(other, language) for other in others))
+        if english:
+            found.append(
+                f"{place} is the cause with {sure} % confidence" + (f" (the same as {names})" if names else "")
+            )
+        else:
+            found.append(
+                f"{place} penyebabnya dengan keyakinan {sure} %" + (f" (sama dengan {names})" if names else "")
+            )
+    return f"{'; '.join(found)}." if found else ""
 
 
 _VERBS = {

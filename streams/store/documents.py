@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from detector.desk.records import Case, Decision, Kind, LedgerRow, Notice
 from detector.signals import LANGUAGES
+from detector.watch.anomaly import Cause
 from detector.watch.control import Fact
 from detector.watch.explanation import Account, explain_in_words
 from streams.store import queries, rows
@@ -68,15 +69,7 @@ def case_document(case: Case) -> Document:
         "acknowledged_at": rfc3339(case.acknowledged_ms),
         "ended_at": rfc3339(case.ended_ms),
         "resolved_at": rfc3339(case.resolved_ms),
-        "causes": [
-            {
-                "where": cause.where,
-                "share_of_excess": cause.share_of_excess,
-                "confidence": cause.confidence,
-                "same_as": list(cause.same_as),
-            }
-            for cause in case.causes
-        ],
+        "causes": [_cause_document(cause) for cause in case.causes],
         "evidence": {"expected": case.expected, "observed": case.observed, "score": case.score},
         "affected": None
         if affected is None
@@ -98,6 +91,15 @@ def case_document(case: Case) -> Document:
         "episode": case.episode,
         "merged_into": case.merged_into,
         "facts": [fact_document(fact) for fact in case.facts],
+    }
+
+
+def _cause_document(cause: Cause) -> Document:
+    return {
+        "where": cause.where,
+        "share_of_excess": cause.share_of_excess,
+        "confidence": cause.confidence,
+        "same_as": list(cause.same_as),
     }
 
 
@@ -144,7 +146,7 @@ def account_document(account: Account) -> Document:
         "signal": account.signal,
         "anomaly": account.anomaly,
         "counted": account.counted.value,
-        "causes": [{"where": cause.where, "share_of_excess": cause.share_of_excess} for cause in account.causes],
+        "causes": [_cause_document(cause) for cause in account.causes],
         "observed": account.observed,
         "expected": account.expected,
         "trials": account.trials,

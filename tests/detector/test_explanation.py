@@ -75,8 +75,8 @@ def test_the_indonesian_words_say_the_same() -> None:
         ),
         pytest.param(
             of(counted=Counted.BEYOND),
-            "56 values were beyond the limit where 20.4 were expected, 2.7 times as many; there were 1,310.",
-            "56 nilai melewati batas, diperkirakan 20,4, 2,7 kali lipat; seluruhnya ada 1.310.",
+            "56 were beyond the limit where 20.4 were expected, 2.7 times as many; 1,310 were measured.",
+            "56 melewati batas, diperkirakan 20,4, 2,7 kali lipat; 1.310 diukur.",
             id="value with a limit",
         ),
         pytest.param(
@@ -115,6 +115,14 @@ def test_the_first_sentence_says_what_was_seen(account: Account, english: str, i
 )
 def test_the_surroundings_are_judged_by_chance_and_noise(beside: Beside, english: str) -> None:
     assert english in said(beside=(beside,))
+
+
+def test_a_cause_says_how_sure_it_is_and_what_else_it_is_called() -> None:
+    where = {"bank": "BRI"}
+    cause = Cause(where, 0.97, 0.9712, ({"bin": "4321"}, {"bin": "4321"}, {"bank": "BRI", "method": "qris"}))
+    assert "bank BRI is the cause with 97 % confidence (the same as bin 4321)." in said(of(causes=(cause,)))
+    certain = Cause(where, 0.97, 1.0)
+    assert "bank BRI penyebabnya dengan keyakinan 99 %." in said(of(causes=(certain, Cause({}, 0.1, 1.0))), "id")
 
 
 def test_a_cause_of_everyone_has_no_surroundings() -> None:
@@ -191,7 +199,10 @@ accounts = st.builds(
     signal=st.just("payment"),
     anomaly=st.just("a"),
     counted=st.sampled_from(Counted),
-    causes=st.lists(st.builds(Cause, places, st.floats(0, 1)), max_size=3).map(tuple),
+    causes=st.lists(
+        st.builds(Cause, places, st.floats(0, 1), st.none() | st.floats(0, 1), st.lists(places, max_size=2).map(tuple)),
+        max_size=3,
+    ).map(tuple),
     observed=st.integers(0, 10**9),
     expected=numbers,
     trials=st.integers(0, 10**9),

@@ -54,6 +54,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
             rows.append(
                 {
                     "segments": scale,
+                    "tenants": options.tenants,
                     "quiet weeks": counts.size,
                     "a week": round(float(counts.mean()), 2),
                     "worst": int(counts.max()),

@@ -4,7 +4,8 @@
     python -m benchmarks.quality.causes --simulated 60
 
 F1 counts causes whose leaves are exactly those planted (two names of the same leaves are one cause); `strict` wants
-the planted name as well. `calibration` compares the confidence that was stated with how often it was right.
+the planted name as well. The last table compares the confidence that was stated with how often it was right. `--out
+FILE` writes the tables as a report, for `compare`.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.quality import report
 from benchmarks.quality.cause_peers import adtributor, plain_scan
 from benchmarks.quality.cubes import COUNT_SETS, VALUE_SETS, Case, Where, held, published, simulated
 from detector.attribution import explain
@@ -67,18 +69,24 @@ class Tally:
         self.stated += list(zip(confidence, good, strict=False))
         return exact
 
-    def row(self) -> dict[str, Any]:
+    def row(self, scan: "Tally | None") -> dict[str, Any]:
+        """Return figures; where nothing is planted only how often something was named all the same."""
         both = max(self.found + self.planted, 1)
-        return {
+        quiet = not self.planted
+        row: dict[str, Any] = {
             "cases": self.cases,
-            "f1": round(2 * self.right / both, 3),
-            "f1_strict": round(2 * self.strict / both, 3),
-            "first_right": round(self.first / self.cases, 3),
-            "exact": round(self.exact / self.cases, 3),
-            "explained": round(self.told / self.cases, 3),
-            "median_s": round(float(np.median(self.seconds)), 4),
-            "worst_s": round(max(self.seconds), 3),
+            "F1": None if quiet else round(2 * self.right / both, 3),
+            "strict": None if quiet else round(2 * self.strict / both, 3),
+            "first right": None if quiet else round(self.first / self.cases, 3),
+            "exact": None if quiet else round(self.exact / self.cases, 3),
+            "falsely explained": round(self.told / self.cases, 3) if quiet else None,
+            "median s": round(float(np.median(self.seconds)), 4),
+            "worst s": round(max(self.seconds), 3),
         }
+        if scan is not None:
+            ratios = [mine / max(other, 1e-6) for mine, other in zip(self.seconds, scan.seconds, strict=True)]
+            row["times plain scan"] = round(float(np.median(ratios)), 1)
+        return row
 
 
 def calibration(stated: list[tuple[float, bool]]) -> list[dict[str, Any]]:
@@ -89,7 +97,15 @@ def calibration(stated: list[tuple[float, bool]]) -> list[dict[str, Any]]:
         if inside:
             mean = sum(c for c, _ in inside) / len(inside)
             share = sum(right for _, right in inside) / len(inside)
-            out.append({"causes": len(inside), "stated": round(mean, 3), "right": round(share, 3)})
+            out.append(
+                {
+                    "stated": f"{low:g} to {min(high, 1):g}",
+                    "causes": len(inside),
+                    "mean stated": round(mean, 3),
+                    "right": round(share, 3),
+                    "off by": round(abs(mean - share), 3),
+                }
+            )
     return out
 
 
@@ -103,7 +119,7 @@ def sets(options: argparse.Namespace) -> Iterator[tuple[str, Iterator[Case]]]:
 
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    out: dict[str, Any] = {"sets": {}}
+    rows: list[dict[str, Any]] = []
     stated: list[tuple[float, bool]] = []
     for name, cases in sets(options):
         if options.only and name not in options.only:
@@ -118,11 +134,14 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
                 exact = tally.add(case, found, confidence, time.process_time() - start)
                 if options.verbose and method == "tocsin" and not exact:
                     say(f"{case.name}: planted {case.causes}, found {found}")
-        out["sets"][name] = {method: tally.row() for method, tally in tallies.items()}
+        for method, tally in tallies.items():
+            rows.append({"set": name, "method": method, **tally.row(tallies.get("plain scan"))})
         if "tocsin" in tallies:
             stated += tallies["tocsin"].stated
-    out["calibration"] = calibration(stated)
-    return out
+    what = " and ".join(
+        name for name, there in (("published", options.data), ("simulated", options.simulated)) if there
+    )
+    return {"tables": {"Causes in a cube": rows, f"Confidence of the causes, {what} cubes": calibration(stated)}}
 
 
 def main() -> None:
@@ -135,19 +154,23 @@ def main() -> None:
     parser.add_argument("--half", type=int, choices=[0, 1], help="even or odd cases only")
     parser.add_argument("--verbose", action="store_true", help="name what went wrong")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     console = Console(stderr=True, markup=False)
-    found = run(options, console.print)
+    found = report.named(run(options, console.print), "causes")
+    if options.out:
+        report.write(found, options.out)
     if options.json:
         print(json.dumps(found, indent=1))
         return
-    table = Table("set", "method", "cases", "F1", "strict", "first right", "exact", "explained", "median s", "worst s")
-    for name, methods in found["sets"].items():
-        for method, row in methods.items():
-            table.add_row(name, method, *(str(value) for value in row.values()))
-    Console().print(table)
-    for row in found["calibration"]:
-        Console().print(f"stated {row['stated']:.2f}, right {row['right']:.2f} ({row['causes']} causes)")
+    causes, confidence = found["tables"].values()
+    if causes:
+        table = Table(*causes[0])
+        for row in causes:
+            table.add_row(*("–" if value is None else str(value) for value in row.values()))
+        Console().print(table)
+    for row in confidence:
+        Console().print(f"stated {row['mean stated']:.2f}, right {row['right']:.2f} ({row['causes']} causes)")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import json
 import sys
 from collections import deque
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from benchmarks.quality import report
 from detector.config import HOUR_MS, MINUTE_MS, WEEK_MS, Config, Input
 from detector.counter.joint import Joint
 from detector.counter.record import SignalWindow
@@ -245,6 +247,24 @@ def _row(kind: str, trials: list[Trial]) -> dict[str, Any]:
     return row
 
 
+def tables(found: dict[str, Any], noise: float) -> dict[str, list[dict[str, Any]]]:
+    """Return the figures as rows of a report."""
+    rows = []
+    for kind in found["kinds"]:
+        row: dict[str, Any] = {"problem": kind["kind"], "planted": found["moments"]}
+        for name in ("alone", "joint"):
+            one = kind[name]
+            row[f"{name}: found %"] = round(100 * one["found"])
+            row[f"{name}: windows"] = "-" if one["median_windows"] is None else one["median_windows"]
+            row[f"{name}: cause right %"] = "-" if one["cause_right"] is None else round(100 * one["cause_right"])
+        rows.append(row)
+    quiet = [
+        {"signals": name, "quiet weeks": found["quiet_weeks"], "false cases": cases}
+        for name, cases in found["false_cases"].items()
+    ]
+    return {f"Two signals, noise × {noise}": rows, f"Quiet weeks of two signals, noise × {noise}": quiet}
+
+
 def shown(found: dict[str, Any]) -> Table:
     table = Table(title=f"Seed {found['seed']}: {found['moments']} problems a kind, 1 false case a week for everything")
     for i, column in enumerate(("", "found: alone", "joint", "median windows: alone", "joint", "cause right", "joint")):
@@ -270,8 +290,12 @@ def main() -> None:
     parser.add_argument("--noise", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the tables as a report, for `compare`")
     options = parser.parse_args()
     found = measure(options, Console(stderr=True))
+    found = report.named({"tables": tables(found, options.noise), **found}, "joint")
+    if options.out:
+        report.write(found, options.out)
     if options.json:
         json.dump(found, sys.stdout, indent=1)
         print()

@@ -6,8 +6,8 @@
     python -m benchmarks.quality.segments delay --scale 300 --measure down --kinds "silence 1-5/min"
     python -m benchmarks.quality.segments cost --segments 1000 10000 100000
 
-Each prints a table, and JSON with `--json`; `--out FILE` writes the JSON beside the table. All is seeded (`--seed`):
-the same command prints the same figures.
+Each prints a table, and JSON with `--json`; `--out FILE` writes the tables as a report, for `compare`. All is seeded
+(`--seed`): the same command prints the same figures.
 
 `budget` runs quiet weeks and counts what Watch opens (openings within an hour of each other are one case). `delay`
 warms the detectors up on quiet weeks (`--cache DIR` keeps that), then plants problems of every kind, by day and by
@@ -24,7 +24,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.quality import budget_of_segments, cost_of_segments, delay_of_segments
+from benchmarks.quality import budget_of_segments, cost_of_segments, delay_of_segments, report
 
 
 def main() -> None:
@@ -41,9 +41,9 @@ def main() -> None:
     options = parser.parse_args()
     runs = {"budget": budget_of_segments.run, "delay": delay_of_segments.run, "cost": cost_of_segments.run}
     console = Console(stderr=True)
-    found: dict[str, Any] = runs[options.command](options, console)
+    found: dict[str, Any] = report.named(runs[options.command](options, console), f"segments {options.command}")
     if options.out:
-        options.out.write_text(json.dumps(found, indent=1))
+        report.write(found, options.out)
     if options.json:
         json.dump(found, sys.stdout, indent=1)
         print()

@@ -1,7 +1,7 @@
 """`tocsin detect` on plain series beside its goals and simple peers, in one run with one configuration each.
 
     python benchmarks/quality/series.py --data ../shared/data [--tools DIR] [--sets nab,ms_cloud,nezha,simulated]
-                                        [--without-peers] [--seed 11] [--json]
+                                        [--without-peers] [--seed 11] [--json] [--out FILE]
 
 NAB and ms_cloud are scored by the scorers beside the data (`nab_score.py`, `event_score.py`), the simulated 1-minute
 telemetry by the latter. For Nezha: a fault is seen if any of the front end's and the service pairs' series alerts
@@ -12,6 +12,7 @@ within 10 minutes being one.
 import argparse
 import csv
 import json
+import math
 import statistics
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from rich.table import Table
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmarks.quality import telemetry
+from benchmarks.quality import report, telemetry
 from benchmarks.quality.series_peers import PEERS, Floats, Times, once
 from detector.series import THRESHOLD, SeriesDetector
 from streams.cli.series_file import parse_time, read_series
@@ -232,6 +233,15 @@ def following(series: list[Series], label: str, show: Console) -> Iterable[Serie
     return track(series, label, console=show, transient=True)
 
 
+def tables(found: list[tuple[str, str, dict[str, float]]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the figures as rows of a report, a table for each set."""
+    out: dict[str, list[dict[str, Any]]] = {}
+    for which, judge, result in found:
+        row = {name: round(number, 3) if math.isfinite(number) else None for name, number in result.items()}
+        out.setdefault(which, []).append({"by": judge, **row})
+    return out
+
+
 def print_sets(found: list[tuple[str, str, dict[str, float]]]) -> None:
     """A table for each set: what was reached by whom, beside the goal."""
     console = Console(width=120)
@@ -261,11 +271,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=11, help="of the simulated telemetry")
     parser.add_argument("--each", type=int, default=5, help="simulated series of every kind")
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the tables as a report, for `compare`")
     options = parser.parse_args()
     show = Console(stderr=True)
     found = list(measured(options, show))
+    told = report.named({"tables": tables(found)}, "series")
+    if options.out:
+        report.write(told, options.out)
     if options.json:
-        print(json.dumps([{"set": which, "by": judge, **result} for which, judge, result in found], indent=1))
+        print(json.dumps(told, indent=1))
     else:
         print_sets(found)
 

@@ -11,6 +11,7 @@ segment: in everything), and each detector says when it saw it.
   threshold that the quiet weeks themselves would have asked for: the best that they could have had.
 
     python -m benchmarks.quality.values [--kinds lognormal,zeros] [--segments 300] [--problems 10] [--weeks 2] [--json]
+                                        [--out FILE]
 """
 
 import argparse
@@ -18,11 +19,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.quality import report
 from detector.config import HOUR_MS, MINUTE_MS, Config
 from detector.counter.counter import buckets
 from detector.counter.record import Histograms, SignalWindow, no_ints
@@ -326,6 +329,7 @@ def main() -> None:
     parser.add_argument("--learn", type=int, default=8, help="days before")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--out", type=Path, help="write the tables as a report, for `compare`")
     given = parser.parse_args()
     results = []
     for scale in map(int, given.segments.split(",")):
@@ -334,8 +338,30 @@ def main() -> None:
             results.append(result)
             if not given.json:
                 show(result)
+    found = report.named({"tables": tables(results, given), "results": results}, "values")
+    if given.out:
+        report.write(found, given.out)
     if given.json:
-        print(json.dumps(results, indent=2))
+        print(json.dumps(found, indent=2))
+
+
+def tables(results: list[dict[str, Any]], given: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Return the figures as rows of a report: found % · median minutes by change, and false cases a week."""
+    out: dict[str, list[dict[str, Any]]] = {}
+    quiet = []
+    for result in results:
+        world = f"{result['kind']}, {result['segments']} segments"
+        out[f"Values: {world}"] = [
+            {"change": change, "planted": given.problems} | {name: _cell(*cell) for name, cell in row.items()}
+            for change, row in result["found"].items()
+        ]
+        false = {f"{name}: a week": round(value, 2) for name, value in result["false_cases_a_week"].items()}
+        quiet.append({"values": world, "quiet weeks": given.weeks, **false})
+    return {**out, "Values: quiet weeks": quiet}
+
+
+def _cell(share: float, delay: float | None) -> str:
+    return f"{100 * share:.0f} · {'-' if delay is None else f'{delay:g}'}"
 
 
 def show(result: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from rich.progress import Progress
 
 from benchmarks.quality.driven import configured
 from detector.config import MINUTE_MS
-from detector.counter.record import SignalWindow, no_ints
+from detector.counter.record import SignalWindow
 from detector.events import Ints
 from detector.watch.watch import Watch
 from models.simulate.counts import START_MS
@@ -57,18 +57,11 @@ class Feed:
         rows = np.arange(count) if self._part == 1 else np.sort(rng.permutation(count)[: int(count * self._part)])
         total = 1 + rng.poisson(PER_CELL - 1, len(rows))
         people = rng.binomial(total, SHARE_OF_CELLS)
-        none = no_ints()
         record = SignalWindow(
             cells=[self.cells[i] for i in rows.tolist()],
             people=people,
             total=total,
             attempts=people,
-            bad_customer=none,
-            bad_cell=none,
-            bad_time_ms=none,
-            back_customer=none,
-            back_cell=none,
-            back_time_ms=none,
         )
         now, self.now_ms = self.now_ms, self.now_ms + MINUTE_MS
         return now, record, rows

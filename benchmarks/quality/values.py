@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from benchmarks.quality import report
 from detector.config import HOUR_MS, MINUTE_MS, Config
 from detector.counter.counter import buckets
-from detector.counter.record import Histograms, SignalWindow, no_ints
+from detector.counter.record import Histograms, SignalWindow
 from detector.events import Floats, Ints
 from detector.pack import pack, unpack
 from detector.signals import Direction, Measure, Mode, Signal
@@ -133,18 +133,11 @@ class World:
         place[used] = np.arange(len(used))
         bad = np.bincount(cell[(values > limit) if up else (values < limit)], minlength=len(total))[used]
         keys, count = np.unique(np.stack([place[cell], buckets(values)]), axis=1, return_counts=True)
-        none = no_ints()
         return SignalWindow(
             cells=[self.names[i] for i in used],
             people=bad.astype(np.int64),
             total=total[used].astype(np.int64),
             attempts=bad.astype(np.int64),
-            bad_customer=none,
-            bad_cell=none,
-            bad_time_ms=none,
-            back_customer=none,
-            back_cell=none,
-            back_time_ms=none,
             values=Histograms(keys[0], keys[1], count.astype(np.int64)),
         )
 

@@ -32,6 +32,10 @@ MIRRORED = -(2**20)
 """The buckets of negative values lie around it; those of positive doubles reach from -18,612 to 17,744."""
 
 
+def no_ints() -> Ints:
+    return np.zeros(0, np.int64)
+
+
 class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
     """One signal's counts in one base window, by finest cell.
 
@@ -59,12 +63,12 @@ class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
     people: Ints
     total: Ints
     attempts: Ints
-    bad_customer: Ints
-    bad_cell: Ints
-    bad_time_ms: Ints
-    back_customer: Ints
-    back_cell: Ints
-    back_time_ms: Ints
+    bad_customer: Ints = msgspec.field(default_factory=no_ints)
+    bad_cell: Ints = msgspec.field(default_factory=no_ints)
+    bad_time_ms: Ints = msgspec.field(default_factory=no_ints)
+    back_customer: Ints = msgspec.field(default_factory=no_ints)
+    back_cell: Ints = msgspec.field(default_factory=no_ints)
+    back_time_ms: Ints = msgspec.field(default_factory=no_ints)
     values: Histograms | None = None
 
 
@@ -87,20 +91,13 @@ class WindowRecord(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
 
-def no_ints() -> Ints:
-    return np.zeros(0, np.int64)
-
-
 def merge_signal(parts: list[SignalWindow]) -> SignalWindow:
     """One signal's window over several partitions or base windows: counts added by cell, events joined in that order.
 
     Examples
     --------
     >>> one = np.array([1])
-    >>> w = SignalWindow(
-    ...     cells=[("a",)], people=one, total=one, attempts=one, bad_customer=one, bad_cell=one * 0, bad_time_ms=one,
-    ...     back_customer=no_ints(), back_cell=no_ints(), back_time_ms=no_ints(),
-    ... )
+    >>> w = SignalWindow(cells=[("a",)], people=one, total=one, attempts=one)
     >>> merge_signal([w, w]).total
     array([2])
     """

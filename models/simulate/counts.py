@@ -252,18 +252,11 @@ class CountStream:
         used = np.flatnonzero((total + attempts)[self._order])
         rows = self._order[used]
         self.last = rows, people[rows], total[rows]
-        none = no_ints()
         return SignalWindow(
             cells=[self._cells[i] for i in used.tolist()],
             people=people[rows],
             total=total[rows],
             attempts=attempts[rows],
-            bad_customer=none,
-            bad_cell=none,
-            bad_time_ms=none,
-            back_customer=none,
-            back_cell=none,
-            back_time_ms=none,
         )
 
     # --- the truth --------------------------------------------------------------------------------------------------

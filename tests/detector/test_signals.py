@@ -136,7 +136,9 @@ def test_no_conditions_are_all_events() -> None:
             'x.meassure: expected one of {fields}, found an unknown field (did you mean "measure"?)',
             id="unknown",
         ),
-        pytest.param({"measure": "rate"}, 'x.measure: expected share, count, value or joint, found "rate"', id="measure"),
+        pytest.param(
+            {"measure": "rate"}, 'x.measure: expected share, count, value or joint, found "rate"', id="measure"
+        ),
         pytest.param(
             {"mode": "lvie"}, 'x.mode: expected shadow or live, found "lvie" (did you mean "live"?)', id="mode"
         ),

@@ -7,7 +7,7 @@ import numpy as np
 
 from detector.config import MINUTE_MS, Config
 from detector.counter.counter import buckets
-from detector.counter.record import Histograms, SignalWindow, no_ints
+from detector.counter.record import Histograms, SignalWindow
 from detector.events import Floats
 from detector.signals import Direction, Measure, Mode, Signal
 from detector.watch.anomaly import Anomaly
@@ -66,18 +66,12 @@ class Shop:
                 cells.append(cell)
                 total.append(number)
         joined = np.concatenate(rows, axis=1)
-        none, no_bad = no_ints(), np.zeros(len(cells), np.int64)
+        no_bad = np.zeros(len(cells), np.int64)
         return SignalWindow(
             cells=list(cells),
             people=no_bad,
             total=np.array(total, np.int64),
             attempts=no_bad,
-            bad_customer=none,
-            bad_cell=none,
-            bad_time_ms=none,
-            back_customer=none,
-            back_cell=none,
-            back_time_ms=none,
             values=Histograms(joined[0], joined[1], joined[2]),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from detector.config import MINUTE_MS, Config
-from detector.counter.record import SignalWindow, no_ints
+from detector.counter.record import SignalWindow
 from detector.signals import Condition, Direction, Measure, Mode, Signal
 from detector.watch.anomaly import Anomaly, Phase
 from detector.watch.watch import Watch
@@ -73,18 +73,11 @@ class Cube:
         used = np.flatnonzero(total)
         if not len(used):
             return None
-        none = no_ints()
         return SignalWindow(
             cells=[self._cells[i] for i in used],
             people=bad[used].astype(np.int64),
             total=total[used].astype(np.int64),
             attempts=bad[used].astype(np.int64),
-            bad_customer=none,
-            bad_cell=none,
-            bad_time_ms=none,
-            back_customer=none,
-            back_cell=none,
-            back_time_ms=none,
         )
 
 

@@ -1,11 +1,13 @@
 """A recording and what a run made of it, once for all tests that only read them."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
 from streams.clock import SystemClock
 from streams.engines.session import session
+from tests.streams.commands import Tocsin
 from tests.streams.shop import Shop, write
 
 
@@ -21,3 +23,11 @@ def replayed(shop: Shop) -> Path:
     with session(db, shop.run(), SystemClock(), mode="recording") as found:
         found.read([str(shop.events)])
     return db
+
+
+@pytest.fixture
+def tocsin(replayed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tocsin:
+    """Return the commands on a copy of that store."""
+    copied = tmp_path / "tocsin.db"
+    shutil.copy(replayed, copied)
+    return Tocsin(copied, capsys)

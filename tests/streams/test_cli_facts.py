@@ -1,7 +1,5 @@
 """Telling a store of planned work, deployments and known noise."""
 
-import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,13 +8,13 @@ import pytest
 
 from detector.pack import pack
 from detector.watch.control import Fact, FactKind
-from streams.cli.main import main
 from streams.clock import SystemClock
 from streams.engines.embedded import apply_command
 from streams.engines.lock import only_runner
 from streams.engines.session import session
 from streams.store import open_store, queries
 from streams.store.documents import dump
+from tests.streams.commands import Tocsin
 from tests.streams.shop import BROKEN, MINUTES, START_MS, Shop, lines
 from tests.streams.shop import rfc3339 as stamp
 from tests.streams.test_embedded_live import World, follow
@@ -29,31 +27,6 @@ BNI = ("--where", "bank=BNI")
 def at(minute: int) -> str:
     """A moment of the recording, in the local time of its configuration."""
     return f"2026-03-02T{9 + minute // 60:02d}:{minute % 60:02d}"
-
-
-class Tocsin:
-    """Runs commands on one store."""
-
-    def __init__(self, db: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.db, self._capsys = db, capsys
-        self.err = ""
-
-    def __call__(self, *arguments: str, exits: int = 0) -> str:
-        code = main([*arguments, "--db", str(self.db)])
-        found = self._capsys.readouterr()
-        assert code == exits, found.err
-        self.err = found.err
-        return found.out
-
-    def json(self, *arguments: str, exits: int = 0) -> Any:
-        return json.loads(self(*arguments, "--json", exits=exits))
-
-
-@pytest.fixture
-def tocsin(replayed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tocsin:
-    copied = tmp_path / "tocsin.db"
-    shutil.copy(replayed, copied)
-    return Tocsin(copied, capsys)
 
 
 @pytest.fixture

@@ -31,6 +31,7 @@ from streams.store import open_store, queries
 from streams.store import tables as t
 from streams.store.directory import CustomerDirectory
 from streams.store.documents import rfc3339
+from tests.streams.commands import Tocsin
 from tests.streams.shop import START_MS, Shop, lines
 from tests.streams.shop import rfc3339 as stamp
 
@@ -52,30 +53,6 @@ CASE_FIELDS = {
     "notices",
     "verdict",
 }
-
-
-class Tocsin:
-    """Runs commands on one store."""
-
-    def __init__(self, db: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.db, self._capsys = db, capsys
-
-    def __call__(self, *arguments: str, exits: int = 0) -> str:
-        code = main([*arguments, "--db", str(self.db)])
-        found = self._capsys.readouterr()
-        assert code == exits, found.err
-        self.err = found.err
-        return found.out
-
-    def json(self, *arguments: str, exits: int = 0) -> Any:
-        return json.loads(self(*arguments, "--json", exits=exits))
-
-
-@pytest.fixture
-def tocsin(replayed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tocsin:
-    copied = tmp_path / "tocsin.db"
-    shutil.copy(replayed, copied)
-    return Tocsin(copied, capsys)
 
 
 @pytest.fixture

@@ -63,6 +63,11 @@ class Found:
     same: tuple["Found", ...] = ()
     """Other candidates that cover the very same cells."""
 
+    @property
+    def fixed(self) -> frozenset[tuple[int, int]]:
+        """The dimensions that it fixes, with their codes."""
+        return frozenset(zip(self.family, self.values, strict=True))
+
     def covers(self, codes: Ints) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
         inside = np.ones(len(codes), np.bool_)
         for d, value in zip(self.family, self.values, strict=True):
@@ -116,9 +121,10 @@ def candidates(cells: Cells, sizes: tuple[int, ...], *, share: bool, up: bool, n
             Found(family, tuple(reversed(values)), float(gain[best]), float(a[best]), float(m[best]), float(n[best]))
         )
     pairs = sorted((c for c in out if len(c.family) == 2), key=_rank)[:REFINED]
-    for pair in pairs:
-        out += _narrower(pair, cells, sizes, share=share, up=up, noise=noise)
-    return sorted(out, key=_rank)
+    triples = {
+        (c.family, c.values): c for p in pairs for c in _narrower(p, cells, sizes, share=share, up=up, noise=noise)
+    }
+    return sorted([*out, *triples.values()], key=_rank)
 
 
 def _rank(found: Found) -> tuple[float, int, tuple[int, ...], tuple[int, ...]]:
@@ -164,11 +170,13 @@ def _among(ranked: list[Found], codes: Ints) -> Found:
     """The best of the candidates, with what the others say of it."""
     best, covered = ranked[0], ranked[0].covers(codes)
     size = int(covered.sum())
-    same, rivals = [], 0.0
+    same: list[Found] = []
+    rivals = 0.0
     for other in ranked[1:]:
         alike = other.covers(codes)
         if int(alike.sum()) == size and bool((alike == covered).all()):
-            same.append(other)
+            if not any(shorter.fixed <= other.fixed for shorter in (best, *same)):
+                same.append(other)
         else:
             rivals += float(np.exp(TEMPER * (other.score - best.score)))
     return replace(best, confidence=1.0 / (1.0 + rivals), same=tuple(same))

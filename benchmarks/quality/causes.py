@@ -90,8 +90,8 @@ class Tally:
 
 
 def calibration(stated: list[tuple[float, bool]]) -> list[dict[str, Any]]:
-    """Stated confidence against how often it was right."""
-    out = []
+    """Stated confidence against how often it was right; last the mean distance over all causes."""
+    out: list[dict[str, Any]] = []
     for low, high in itertools.pairwise(BINS):
         inside = [(c, right) for c, right in stated if low <= c < high]
         if inside:
@@ -103,9 +103,13 @@ def calibration(stated: list[tuple[float, bool]]) -> list[dict[str, Any]]:
                     "causes": len(inside),
                     "mean stated": round(mean, 3),
                     "right": round(share, 3),
-                    "off by": round(abs(mean - share), 3),
                 }
             )
+    if stated:
+        off = sum(row["causes"] * abs(row["mean stated"] - row["right"]) for row in out) / len(stated)
+        mean, share = np.mean(stated, axis=0).tolist()
+        every = {"causes": len(stated), "mean stated": round(mean, 3), "right": round(share, 3)}
+        out.append({"stated": "all", **every, "off by": round(off, 3)})
     return out
 
 

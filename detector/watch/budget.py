@@ -25,7 +25,7 @@ COLD_HOURS = 2 * WEEK_HOURS
 """So long the thresholds never fall below theory."""
 PEAKS = 30
 """The largest peaks, one an hour at most, that the tail is fitted to …"""
-PSEUDO_PEAKS, PSEUDO_NATS = 20.0, 2.0
+PSEUDO_PEAKS, PSEUDO_NATS = 8.0, 1.6
 """… beside so many pseudo-peaks of this mean excess."""
 FLOOR_NATS = 7.0
 CLEAR_NATS = 10.0
@@ -85,7 +85,7 @@ def tail_threshold(peaks: Floats, hours: int, mean_a_week: float) -> float:
     Examples
     --------
     >>> round(tail_threshold(np.array([5.0, 6.0, 8.0]), 168, 0.1), 1)
-    11.5
+    10.2
     """
     largest = np.sort(peaks)[::-1][:PEAKS]
     if not len(largest):

@@ -34,6 +34,8 @@ class Report:
     benchmark: str
     command: str
     tables: dict[str, list[Row]]
+    name: str = ""
+    """Of its file."""
 
 
 def command_line(module: str, words: Sequence[str]) -> str:
@@ -84,6 +86,14 @@ def read(path: Path) -> Report:
     BadReport
         The file can't be read or holds no report.
     """
+    found = _object(path)
+    if not isinstance(found.get("benchmark"), str) or not _tables(found.get("tables")):
+        message = f"{path}: holds no `benchmark` and `tables` of rows; give what a benchmark writes with --out"
+        raise BadReport(message)
+    return Report(found["benchmark"], str(found.get("command", "")), found["tables"], path.stem)
+
+
+def _object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text("utf-8"))
     except OSError as error:
@@ -92,10 +102,7 @@ def read(path: Path) -> Report:
     except ValueError:
         message = f"{path}: is no JSON; give what a benchmark writes with --out"
         raise BadReport(message) from None
-    if not isinstance(found, dict) or not isinstance(found.get("benchmark"), str) or not _tables(found.get("tables")):
-        message = f"{path}: holds no `benchmark` and `tables` of rows; give what a benchmark writes with --out"
-        raise BadReport(message)
-    return Report(found["benchmark"], str(found.get("command", "")), found["tables"])
+    return found if isinstance(found, dict) else {}
 
 
 def _tables(found: object) -> bool:
@@ -115,16 +122,24 @@ def read_all(path: Path) -> list[Report]:
     return [read(file) for file in files]
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("full", type=Path)
     parser.add_argument("--benchmark", required=True)
     parser.add_argument("--command", required=True)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    found = json.loads(options.full.read_text("utf-8"))
+    try:
+        found = _object(options.full)
+        if not _tables(found.get("tables")):
+            message = f"{options.full}: holds no `tables` of rows; give what a benchmark prints with --json"
+            raise BadReport(message)
+    except BadReport as error:
+        print(error, file=sys.stderr)
+        return 2
     write({**found, "benchmark": options.benchmark, "command": options.command}, options.out)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

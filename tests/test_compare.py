@@ -23,8 +23,11 @@ def problems(**cells: Any) -> list[dict[str, Any]]:
     return [{**base, **cells}]
 
 
-def written(path: Path, rows: list[dict[str, Any]], benchmark: str = DELAY, title: str = TITLE) -> Path:
-    path.write_text(json.dumps({"benchmark": benchmark, "command": "x", "tables": {title: rows}}))
+def written(
+    path: Path, rows: list[dict[str, Any]], benchmark: str = DELAY, title: str = TITLE, command: str = ""
+) -> Path:
+    command = command or path.stem
+    path.write_text(json.dumps({"benchmark": benchmark, "command": command, "tables": {title: rows}}))
     return path
 
 
@@ -115,7 +118,24 @@ def test_a_table_that_was_not_measured_is_missed_unless_it_is_said_to_be(
     assert compare.main(paths) == 1
     assert "gone: segments delay · 5000 segments · x5 · found %: 90 → –" in capsys.readouterr().out
     assert compare.main([*paths, "--partial"]) == 0
-    assert "not measured by head: segments delay: 5000 segments" in capsys.readouterr().out
+    written(tmp_path / "head" / "300.json", problems(problem="x2"))
+    assert compare.main([*paths, "--partial"]) == 2  # no figure in common: a wrong file is no result
+    capsys.readouterr()
+    written(tmp_path / "head" / "300.json", problems())
+    assert compare.main([*paths, "--partial"]) == 0
+    assert "not measured by head: 5000" in capsys.readouterr().out
+
+
+def test_one_report_is_held_against_that_of_its_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    base, head = tmp_path / "base", tmp_path / "other.json"
+    base.mkdir()
+    for name in ("300", "5000"):
+        written(base / f"{name}.json", problems(), title=f"{name} segments", command=f"run {name}")
+    written(head, problems(), command="run 300")
+    assert compare.main([str(base), str(head)]) == 0
+    assert "not measured by head: 5000" in capsys.readouterr().out
+    written(head, problems(**{"found %": "10"}), command="another")
+    assert compare.main([str(base), str(head)]) == 1
 
 
 def test_two_numbers_in_a_cell_are_two_figures_and_peers_are_none(
@@ -274,7 +294,7 @@ def test_committed_results_are_small_can_be_made_again_and_equal_themselves() ->
         assert importlib.import_module(f"benchmarks.quality.{module}")
     found = figures(read_all(RESULTS))
     assert found
-    assert {one.verdict for one in compare.compare(found, found, partial=False)} <= {
+    assert {one.verdict for one in compare.compare(found, found)} <= {
         "within tolerance",
         "nothing to say",
     }

@@ -96,7 +96,7 @@ def test_every_goal_that_is_measured_finds_its_figures_in_the_results() -> None:
         if benchmark in measured:
             for goal in (goal for name in names for goal in GOALS[name]):
                 assert all(one(reports) is not None for one in goal.asks), goal.what
-    assert list(rows_of(reports, "causes", "^Causes"))
+    assert list(rows_of(reports, "causes", "^Causes, "))
 
 
 def test_a_share_of_quiet_weeks_says_of_how_many_and_weeks_that_only_teach_are_not_measured() -> None:

@@ -123,7 +123,7 @@ def sets(options: argparse.Namespace) -> Iterator[tuple[str, Iterator[Case]]]:
 
 
 def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:
-    rows: list[dict[str, Any]] = []
+    tables: dict[str, list[dict[str, Any]]] = {}
     stated: list[tuple[float, bool]] = []
     for name, cases in sets(options):
         if options.only and name not in options.only:
@@ -139,13 +139,14 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> dict[str, An
                 if options.verbose and method == "tocsin" and not exact:
                     say(f"{case.name}: planted {case.causes}, found {found}")
         for method, tally in tallies.items():
-            rows.append({"set": name, "method": method, **tally.row(tallies.get("plain scan"))})
+            title = f"Causes, {'simulated' if name in SIMULATED else 'published'} cubes"
+            tables.setdefault(title, []).append({"set": name, "method": method, **tally.row(tallies.get("plain scan"))})
         if "tocsin" in tallies:
             stated += tallies["tocsin"].stated
     what = " and ".join(
         name for name, there in (("published", options.data), ("simulated", options.simulated)) if there
     )
-    return {"tables": {"Causes in a cube": rows, f"Confidence of the causes, {what} cubes": calibration(stated)}}
+    return {"tables": {**tables, f"Confidence of the causes, {what} cubes": calibration(stated)}}
 
 
 def main() -> None:
@@ -167,10 +168,10 @@ def main() -> None:
     if options.json:
         print(json.dumps(found, indent=1))
         return
-    causes, confidence = found["tables"].values()
-    if causes:
-        table = Table(*causes[0])
-        for row in causes:
+    *causes, confidence = found["tables"].values()
+    for rows in causes:
+        table = Table(*rows[0])
+        for row in rows:
             table.add_row(*("–" if value is None else str(value) for value in row.values()))
         Console().print(table)
     for row in confidence:

@@ -7,8 +7,8 @@
 BASE and HEAD are reports (what benchmarks write with `--out`) or folders of them; BASE is the committed results unless
 given. A change counts from two standard errors on where the number of problems behind a figure is known, else from a
 stated share on (`benchmarks/quality/figures.py`). `all` are the shares of a table's rows taken together: many small
-losses are one that is seen. With `--partial`, or a folder beside a single report, tables that HEAD does not have
-are named and not missed.
+losses are one that is seen. With `--partial`, or a folder beside a single report, reports that HEAD does not have
+(by file name or command; a single one of another name and command: by table) are named and not missed.
 
 Exit code 0: nothing was lost; 1: something was lost or is gone; 2: a report can't be read or compared.
 """
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.quality.figures import ERRORS, Better, Found, Name, Rate, Share, figures, tolerance
-from benchmarks.quality.report import RESULTS, BadReport, read_all
+from benchmarks.quality.report import RESULTS, BadReport, Report, read_all
 
 HEAD = Path("build/quality")
 LOST = ("lost", "gone")
@@ -91,21 +91,28 @@ def together(found: dict[Name, tuple[Found, Found]]) -> Iterator[Compared]:
         yield Compared(name, better, before, after, allowed, _verdict(better, after - before, allowed))
 
 
-def compare(base: dict[Name, Found], head: dict[Name, Found], *, partial: bool) -> list[Compared]:
-    """Return every figure of both, in base's order; with `partial` without the tables that head does not have."""
-    measured = {name[:2] for name in head}
+def measured(base: list[Report], head: list[Report]) -> list[Report]:
+    """Return what head measured again: base's reports of the same file name or command, else those with a table of it."""
+    known = {one.name for one in head} | {one.command for one in head}
+    again = [one for one in base if one.name in known or one.command in known]
+    titles = {(one.benchmark, title) for one in head for title in one.tables}
+    return again or [one for one in base if any((one.benchmark, title) in titles for title in one.tables)]
+
+
+def compare(base: dict[Name, Found], head: dict[Name, Found]) -> list[Compared]:
+    """Return every figure of both, in base's order."""
     out = []
     for name, one in base.items():
         if name in head:
             out.append(judged(name, one, head[name]))
-        elif name[:2] in measured or not partial:
+        else:
             out.append(Compared(name, one.kind.better, one.value, None, None, "gone"))
     out += together({name: (base[name], head[name]) for name in base if name in head})
     out += [Compared(n, one.kind.better, None, one.value, None, "new") for n, one in head.items() if n not in base]
     return out
 
 
-def show(compared: list[Compared], skipped: list[tuple[str, str]], console: Console) -> None:
+def show(compared: list[Compared], skipped: list[str], console: Console) -> None:
     """Print a table for each table of the reports, and what was counted."""
     for title in dict.fromkeys(one.name[:2] for one in compared):
         rows = [one for one in compared if one.name[:2] == title]
@@ -117,8 +124,8 @@ def show(compared: list[Compared], skipped: list[tuple[str, str]], console: Cons
             numbers = (_shown(number) for number in (one.base, one.head, one.tolerance))
             table.add_row(*one.name[2:], one.better.value, *numbers, one.verdict, style=STYLES.get(one.verdict))
         console.print(table)
-    for title in skipped:
-        console.print(f"not measured by head: {': '.join(title)}")
+    for name in skipped:
+        console.print(f"not measured by head: {name}")
     counts = Counter(one.verdict for one in compared)
     console.print(", ".join(f"{number} {verdict}" for verdict, number in counts.items()) or "no figures")
     for one in compared:
@@ -133,31 +140,31 @@ def _shown(number: float | None) -> str:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", type=Path, nargs="*", metavar="[BASE] [HEAD]")
-    parser.add_argument("--partial", action="store_true", help="tables that HEAD does not have are not missed")
+    parser.add_argument("--partial", action="store_true", help="reports that HEAD does not have are not missed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
     if len(options.paths) > 2:
         parser.error("give BASE and HEAD")
     base_path, head_path = [RESULTS, HEAD] if not options.paths else [RESULTS, *options.paths][-2:]
     try:
-        base, head = (figures(read_all(path)) for path in (base_path, head_path))
+        reports, head_reports = read_all(base_path), read_all(head_path)
+        partial = options.partial or (base_path.is_dir() and not head_path.is_dir())
+        again = measured(reports, head_reports) if partial else reports
+        base, head = figures(again), figures(head_reports)
         if not head.keys() & base.keys():
             message = f"{base_path} and {head_path}: have no figure in common; compare reports of the same benchmark"
             raise BadReport(message)
     except BadReport as error:
         print(error, file=sys.stderr)
         return 2
-    partial = options.partial or (base_path.is_dir() and not head_path.is_dir())
-    compared = compare(base, head, partial=partial)
-    measured = {name[:2] for name in head}
-    skipped = [title for title in dict.fromkeys(name[:2] for name in base) if title not in measured]
+    compared = compare(base, head)
+    skipped = [one.name for one in reports if one not in again]
     lost = any(one.verdict in LOST for one in compared)
     if options.json:
-        found = {"base": str(base_path), "head": str(head_path), "lost": lost}
-        found["not_measured"] = [list(title) for title in skipped] if partial else []
+        found = {"base": str(base_path), "head": str(head_path), "lost": lost, "not_measured": skipped}
         print(json.dumps({**found, "figures": [one.told() for one in compared]}, indent=1, ensure_ascii=False))
     else:
-        show(compared, skipped if partial else [], Console(width=None if sys.stdout.isatty() else 160))
+        show(compared, skipped, Console(width=None if sys.stdout.isatty() else 160))
     return int(lost)
 
 

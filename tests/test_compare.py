@@ -9,7 +9,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from benchmarks.quality import budget_of_segments, causes, compare, cost_of_segments, joint, report, series, values
+from benchmarks.quality import (
+    budget_of_segments,
+    causes,
+    compare,
+    cost_of_segments,
+    joint,
+    ledger,
+    report,
+    series,
+    values,
+)
 from benchmarks.quality.delay_of_segments import LATER, beside, summary
 from benchmarks.quality.figures import COLUMNS, LIMIT, Better, Delay, Key, Rate, Share, Stated, figures
 from benchmarks.quality.report import RESULTS, Report, command_line, read_all
@@ -223,7 +233,7 @@ HIGHER = {
     *("found %", "cause right %", "10 later %", "within %", "first weeks within %", "later: within %"),
     *("river / Watch", "F1", "strict", "first right", "exact"),
     *("standard", "low FP", "low FN", "preset", "F1 preset", "F1 best", "recall at 0.2", "recall at 1"),
-    *("seen at 1 a day", "seen, preset"),
+    *("seen at 1 a day", "seen, preset", "precision", "recall", "confirmed precision", "confirmed recall"),
 }
 LOWER = {
     *("windows", "onset off", "elsewhere", "a week", "worst", "weeks over", "later: a week", "false cases"),
@@ -268,6 +278,10 @@ def test_the_columns_that_benchmarks_print_are_known() -> None:
     result["found"]["+50 %"] = {"ranks": (0.5, None), "limit": (1.0, 2.5), "mean": (0.0, None), "p95": (0.0, None)}
     result["false_cases_a_week"] = {"ranks": 0.5, "limit": 0.0, "mean at 3": 900.0, "p95 at 3": 800.0}
     assert known("values", values.tables([result], argparse.Namespace(problems=4, weeks=1.0))) == 6
+    demo: dict[str, Any] = {"name": "api-1", "detected_at": "x", "cause_right": True, "affected_planted": 4}
+    demo |= {f"{who}{what}": 0.5 for who in ("", "confirmed_", "oracle_") for what in ("precision", "recall")}
+    demo["affected_found"] = 4
+    assert known("ledger", ledger.tables([{"problems": [demo], "false_cases": []}], 2.0)) == 2 * 6 + 1
     assert {column for _, column in series.GOALS} <= set(COLUMNS["series"])
 
 

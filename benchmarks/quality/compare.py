@@ -92,7 +92,7 @@ def together(found: dict[Name, tuple[Found, Found]]) -> Iterator[Compared]:
 
 
 def measured(base: list[Report], head: list[Report]) -> list[Report]:
-    """Return what head measured again: base's reports of the same file name or command, else those with a table of it."""
+    """Return base's reports that head measured again: of the same file name or command, else with a table of it."""
     known = {one.name for one in head} | {one.command for one in head}
     again = [one for one in base if one.name in known or one.command in known]
     titles = {(one.benchmark, title) for one in head for title in one.tables}

@@ -226,6 +226,22 @@ COLUMNS: dict[str, dict[str, Column]] = {
         "mean at 3: a week": Told(),
         "p95 at 3: a week": Told(),
     },
+    "ledger": {
+        "problem": Key(),
+        "planted": Told(),
+        "customers": Told(),
+        "found %": Share(UP, PLANTED),
+        "cause right %": Share(UP, _found),
+        "precision": Stated(UP, 0.02),
+        "recall": Stated(UP, 0.02),
+        "confirmed precision": Stated(UP, 0.03),
+        "confirmed recall": Stated(UP, 0.03),
+        "oracle precision": Told(),
+        "oracle recall": Told(),
+        "traffic": Key(),
+        "weeks": Told(),
+        "false cases": Rate(of("weeks"), total=True),
+    },
 }
 
 

@@ -495,13 +495,15 @@ def _signal(fields: Fields, name: str, entry: object, base_window_ms: int) -> Si
     if window_ms and window_ms % base_window_ms:
         allowed = f"a multiple of the base window {duration_text(base_window_ms)}"
         fields.complain(join(path, "window"), shown(given["window"]), allowed)
-    for i, name in enumerate(values.get("substitutes") or ()):
-        if name not in values.get("dimensions", ()):
+    for i, dimension in enumerate(values.get("substitutes") or ()):
+        if dimension not in values.get("dimensions", ()):
             allowed = f"a dimension of the signal ({listed(values.get('dimensions') or ('it has none',))})"
-            fields.complain(f"{path}.substitutes[{i}]", shown(name), allowed)
+            fields.complain(f"{path}.substitutes[{i}]", shown(dimension), allowed)
     if values.get("substitutes") and values.get("direction") is not Direction.DOWN:
         do = "leave it out, or set direction: down"
         fields.complain(f"{path}.substitutes", "it in a signal that is bad upward", "it only with direction: down", do)
+    if "detector_options" in given and "detector" not in given:
+        fields.complain(f"{path}.detector_options", "it without a detector", "it only with detector", "leave it out")
     if not joint:
         _fit_words(fields, name, values.get("what", {}), values.get("dimensions", ()))
     if len(fields.problems) > before:

@@ -124,7 +124,8 @@ def _own_day(fields: Fields, item: object, path: str) -> OwnDay | None:
         fields.complain(path, f"the fields {listed(given)}" if given else "nothing", "a date, or from and until")
         return None
     keys = ("date", "date") if "date" in given else ("from", "until")
-    first, last = (_date(fields, given.get(key), join(path, key)) for key in keys)
+    dates = {key: _date(fields, given.get(key), join(path, key)) for key in dict.fromkeys(keys)}
+    first, last = dates[keys[0]], dates[keys[1]]
     if first is None or last is None or name is None or like is None:
         return None
     if not 0 <= (last - first).days < MAX_SPAN_DAYS:

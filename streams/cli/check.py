@@ -117,7 +117,8 @@ def _customers(settings: Settings) -> tuple[int, list[Problem], list[Problem]]:
 def _summary(settings: Settings, customers: int) -> str:
     config, policy = settings.config, settings.config.policy
     live = sum(signal.mode is Mode.LIVE for signal in config.signals)
-    counts = f"{len(config.signals)} signals ({live} live), {customers} customers"
+    signals = f"{len(config.signals):,} signal{'' if len(config.signals) == 1 else 's'}"
+    counts = f"{signals} ({live:,} live), {customers:,} customer{'' if customers == 1 else 's'}"
     notices = "notices are in dry run"
     if policy.send:
         cannot = _channels(settings) or not policy.channels

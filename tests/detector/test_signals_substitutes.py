@@ -21,6 +21,13 @@ def test_a_dimension_may_say_that_its_values_substitute_each_other() -> None:
     assert signal.substitutes == ("app_version",)
     (plain,) = parse_signals({"signals": {"silence": COUNT}})
     assert plain.substitutes == ()
+    assert (signal.name, plain.name) == ("silence", "silence")
+
+
+def test_detector_options_without_a_detector_are_refused() -> None:
+    entry = {**COUNT, "detector_options": {"n_trees": 3}}
+    with pytest.raises(ConfigError, match=r"silence\.detector_options: expected it only with detector"):
+        parse_signals({"signals": {"silence": entry}})
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,12 @@ def test_a_mistake_is_named_with_its_path(text: str, complaint: str) -> None:
     ]
 
 
+def test_a_wrong_date_is_told_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read("calendar: {days: [{name: x, date: 2026-02-30}]}")
+    assert len(caught.value.problems) == 1
+
+
 def test_check_says_which_days_to_come_are_special(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init", str(tmp_path / "shop")]) == 0
     capsys.readouterr()

@@ -43,7 +43,8 @@ def command(case: str, as_csv: bool, db: str, as_json: bool) -> None:
             writer.writerow([guarded(cell) for cell in cells])
     elif documents:
         rows = [_row(document) for document in documents]
-        common.print_table((*_COLUMNS, "notices"), rows, right=("probability", "tries"))
+        spare = ("last_success", "first_failure", "probability")
+        common.print_table((*_COLUMNS, "notices"), rows, right=("probability", "tries"), spare=spare)
     else:
         click.echo("Nobody can be named." if found.affected is None else "Nobody is listed.")
 

@@ -76,7 +76,7 @@ def _print_list(found: list[Case], zone: str) -> None:
         for case in found
     ]
     columns = ("case", "severity", "what", "since", "state", "hit", "still failing", "notices", "contacts")
-    common.print_table(columns, rows, right=columns[5:])
+    common.print_table(columns, rows, right=columns[5:], spare=("contacts", "notices", "still failing", "hit"))
 
 
 @command.command("show", example="tocsin cases show 3f2a\ntocsin cases show 3f2a --json")

@@ -10,11 +10,11 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import click
 
@@ -218,23 +218,72 @@ def plain(value: object) -> str:
     return "" if value is None else _UNSAFE.sub("\ufffd", str(value))
 
 
+_SHORT = 16
+"""Cells up to this width stay on one line; a column with longer ones is wrapped where the terminal is narrow."""
+
+
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), title: str = ""
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    title: str = "",
+    spare: Sequence[str] = (),
 ) -> None:
-    """Print a table for people; columns named in `right` are aligned to the right."""
+    """Print a table for people; columns named in `right` are aligned to the right.
+
+    Where the terminal is too narrow, columns in `spare` are left out, the first one first; if that is not enough, each
+    row is a block of lines that holds all of them.
+    """
     from rich import box
+    from rich.cells import cell_len
     from rich.table import Table
     from rich.text import Text
 
     out = console()
+    cells = {column: [plain(value) for value in values] for column, *values in zip(columns, *rows, strict=True)}
+    longest = {name: max(map(cell_len, [name, *values])) for name, values in cells.items()}
+    least = {name: longest[name] if longest[name] <= _SHORT else _widest_word(cells[name]) for name in cells}
+    if out.is_terminal:
+        for name in spare:
+            if _needed(least) > out.width:
+                least.pop(name, None)
+        if _needed(least) > out.width:
+            _print_blocks(cells)
+            return
+        cells = {name: cells[name] for name in least}
     table = Table(
         box=box.SIMPLE_HEAD, title=Text(plain(title)) if title else None, title_justify="left", pad_edge=False
     )
-    for column in columns:
-        table.add_column(Text(column), justify="right" if column in right else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(plain(value)) for value in row))
+    for name in cells:
+        justify: Literal["left", "right"] = "right" if name in right else "left"
+        table.add_column(Text(name), justify=justify, overflow="fold", no_wrap=longest[name] <= _SHORT)
+    for row in zip(*cells.values(), strict=True):
+        table.add_row(*map(Text, row))
     out.print(table)
+
+
+def _widest_word(values: Sequence[str]) -> int:
+    from rich.cells import cell_len
+
+    words = [cell_len(word) for value in values for word in value.split()]
+    return min(2 * _SHORT, max([_SHORT // 2, *words]))
+
+
+def _needed(widths: Mapping[str, int]) -> int:
+    """Return the width of a table of such columns: three between two, one at each edge."""
+    return sum(widths.values()) + 3 * (len(widths) - 1) + 2
+
+
+def _print_blocks(cells: Mapping[str, Sequence[str]]) -> None:
+    names = list(cells)
+    width = max(map(len, names))
+    for first, *rest in zip(*cells.values(), strict=True):
+        click.echo(f"\n{names[0]} {first}")
+        for name, value in zip(names[1:], rest, strict=True):
+            if value:
+                click.echo(f"  {name:{width}}  {value}")
+    click.echo()
 
 
 def print_json(value: object) -> None:

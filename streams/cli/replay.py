@@ -250,7 +250,7 @@ def _print(store: "Store", found: dict[str, Any], as_json: bool) -> None:
     lines = [
         f"{found['events']:,} events: {found['applied']:,} counted{dropped}",
         f"{sum(found['dead'].values()):,} dead letters{dead}",
-        f"{found['windows']:,} windows, {found['cases']:,} cases, "
+        f"{found['windows']:,} windows, {found['cases']:,} case{'' if found['cases'] == 1 else 's'}, "
         f"{notices['sent']:,} notices {told}, {notices['held']:,} held, {sum(notices['dropped'].values()):,} not sent",
     ]
     for line in lines:

@@ -174,7 +174,8 @@ def print_list(db: str, kind: FactKind | None, everything: bool, as_json: bool) 
             )
             for row in found
         ]
-        common.print_table(("fact", "kind", "signals", "where", "from", "until", "state", "text", "by"), cells)
+        columns = ("fact", "kind", "signals", "where", "from", "until", "state", "text", "by")
+        common.print_table(columns, cells, spare=("by",))
 
 
 def now_of(store: "Store") -> int:

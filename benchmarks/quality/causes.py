@@ -11,6 +11,7 @@ FILE` writes the tables as a report, for `compare`.
 import argparse
 import itertools
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -173,7 +174,7 @@ def main() -> None:
         table = Table(*rows[0])
         for row in rows:
             table.add_row(*("–" if value is None else str(value) for value in row.values()))
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
     for row in confidence:
         Console().print(f"stated {row['mean stated']:.2f}, right {row['right']:.2f} ({row['causes']} causes)")
 

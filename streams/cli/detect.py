@@ -41,6 +41,18 @@ class Scored:
         return sum(1 for row in self.rows if row.value != row.value)
 
 
+class _Place(click.ParamType):
+    """A file, or a directory: one that is there, or one that ends with a slash and is made."""
+
+    name = "path"
+
+    def convert(self, value: str | Path, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path."""
+        if str(value).endswith("/"):
+            Path(value).mkdir(parents=True, exist_ok=True)
+        return Path(value)
+
+
 @common.command(
     example="tocsin detect cpu.csv\n"
     "tocsin detect cpu.csv --out scored.csv --plot cpu.png\n"
@@ -49,8 +61,8 @@ class Scored:
     exits={common.NO: ""},
 )
 @click.argument("series", metavar="SERIES.csv...", nargs=-1, required=True, type=click.Path(allow_dash=True))
-@option("--out", type=click.Path(path_type=Path), metavar="FILE", help="Scored rows; with several series a directory.")
-@option("--plot", type=click.Path(path_type=Path), metavar="FILE", help="A PNG; with several series a directory.")
+@option("--out", type=_Place(), metavar="FILE", help="Scored rows; with several series a directory.")
+@option("--plot", type=_Place(), metavar="FILE", help="A PNG; with several series a directory.")
 @option("--kind", type=click.Choice(_KINDS), default="value", help="What the numbers are.")
 @json_option
 def command(series: tuple[str, ...], out: Path | None, plot: Path | None, kind: str, as_json: bool) -> int:
@@ -194,16 +206,15 @@ def _print(scored: Scored) -> None:
     first, last = min(r.time_ms for r in scored.rows), max(r.time_ms for r in scored.rows)
     gaps = f", {scored.without_value:,} without a value" if scored.without_value else ""
     incidents = "1 incident" if len(alerts) == 1 else f"{len(alerts) or 'no'} incidents"
-    click.echo(
-        f"{plain(scored.name)}: {incidents} in {len(scored.rows):,} rows{gaps}, {_minute(first)} to {_minute(last)}"
-    )
+    rows = "1 row" if len(scored.rows) == 1 else f"{len(scored.rows):,} rows"
+    click.echo(f"{plain(scored.name)}: {incidents} in {rows}{gaps}, {_minute(first)} to {_minute(last)}")
     values = [_shown_value(row) for row in scored.rows]
     bars, marks = sparkline(values, alerts)
     if bars.strip():
         click.echo(f"  {bars}")
     if alerts:
         click.echo(f"  {marks}")
-        rows = [
+        table = [
             (
                 _minute(scored.rows[i].time_ms),
                 _number(values[i]),
@@ -212,7 +223,7 @@ def _print(scored: Scored) -> None:
             )
             for i in alerts[:_SHOWN]
         ]
-        common.print_table(("time", "value", "expected", "score"), rows, right=("value", "score"))
+        common.print_table(("time", "value", "expected", "score"), table, right=("value", "score"))
         if len(alerts) > _SHOWN:
             click.echo(f"  and {len(alerts) - _SHOWN:,} more (--json or --out has all)")
 

@@ -52,7 +52,7 @@ def read_series(source: str, *, share: bool = False) -> list[SeriesRow]:
         try:
             return list(_rows(source, lines, share))
         except UnicodeDecodeError as error:
-            message = f"{source}: not UTF-8 text ({error.reason}); save it as CSV"
+            message = f"{source}: not UTF-8 text ({error.reason}); save it as CSV in UTF-8"
             raise UsageError(message) from None
         except (csv.Error, gzip.BadGzipFile, EOFError) as error:
             message = f"{source}: can't be read as CSV: {error}"
@@ -88,7 +88,7 @@ def _rows(source: str, lines: Iterable[str], share: bool) -> Iterator[SeriesRow]
         line = reader.line_num + 1
         where = f"{source}:{line}"
         if len(cells) <= max(columns):
-            message = f"{where}: {len(cells)} columns found, the header has {len(header)}"
+            message = f"{where}: expected {len(header)} columns as in the header, found {len(cells)}"
             raise UsageError(message)
         found += 1
         yield _row(where, line, [cells[column] for column in columns], share)
@@ -105,9 +105,19 @@ def _columns(source: str, header: Sequence[str], share: bool) -> list[int]:
     for wanted, column in zip(names, columns, strict=True):
         if column < 0:
             found = ",".join(header[:8]) + (",…" if len(header) > 8 else "")
-            message = f"{source}:1: no column '{wanted[0]}' (or {', '.join(wanted[1:])}); found {found}"
+            do = _advice(header, share)
+            message = f"{source}:1: no column '{wanted[0]}' (or {', '.join(wanted[1:])}); found {found}{do}"
             raise UsageError(message)
     return columns
+
+
+def _advice(header: Sequence[str], share: bool) -> str:
+    """Return what to do about a header that lacks a column, where it can be told."""
+    if any(parse_time(cell) is not None for cell in header):
+        return f" (the first line has to be a header, such as {_wanted(share)})"
+    if not share and set(BAD_NAMES) & set(header) and set(TOTAL_NAMES) & set(header):
+        return " (--kind share takes bad ones of a total)"
+    return ""
 
 
 def _wanted(share: bool) -> str:
@@ -138,7 +148,8 @@ def _number(where: str, cell: str) -> float:
     try:
         return float(text)
     except ValueError:
-        message = f"{where}: '{text}' is no number; leave the cell empty where there is no value"
+        do = "write 1234.5, without thousands" if "," in text else "leave the cell empty where there is no value"
+        message = f"{where}: '{text}' is no number; {do}"
         raise UsageError(message) from None
 
 

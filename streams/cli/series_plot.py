@@ -58,7 +58,7 @@ def plot_series(
         _values(upper, when, data, marks)
         _score(lower, when, data["score"], marks, threshold)
         upper.set_title(title, loc="left", fontweight="bold", color=INK)
-        span = f"{_day(times_ms, min)} to {_day(times_ms, max)} UTC, {len(times_ms):,} rows, {len(alerts):,} incidents"
+        span = f"{_day(times_ms, min)} to {_day(times_ms, max)} UTC, {len(times_ms):,} rows, {_incidents(len(alerts))}"
         upper.set_title(span, loc="right", fontsize=8, color=QUIET)
         _dates(lower)
         try:
@@ -128,3 +128,7 @@ def _dates(axes: Any) -> None:
 
 def _day(times_ms: Sequence[int], which: Any) -> str:
     return datetime.fromtimestamp(which(times_ms) / 1_000, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _incidents(count: int) -> str:
+    return "1 incident" if count == 1 else f"{count:,} incidents"

@@ -77,6 +77,11 @@ def test_a_quiet_series_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "flat: no incidents in 300 rows" in capsys.readouterr().out
 
 
+def test_a_slash_says_that_a_directory_is_meant(series: Path, tmp_path: Path) -> None:
+    assert main(["detect", str(series), "--out", f"{tmp_path}/new/"]) == 0
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["cpu.csv"]
+
+
 def test_several_series_go_to_a_directory_each_by_its_name(series: Path, tmp_path: Path) -> None:
     other = written(tmp_path / "memory.csv", [f"{START + 60 * i},{v}" for i, v in enumerate(values())])
     out = tmp_path / "all"
@@ -163,7 +168,10 @@ def test_times_that_repeat_or_go_back_do_no_harm(tmp_path: Path) -> None:
     [
         pytest.param("timestamp,value", ["1772409600,1", "noon,2"], "x.csv:3: 'noon' is no time", id="no time"),
         pytest.param("timestamp,value", ["1772409600,many"], "x.csv:2: 'many' is no number", id="no number"),
-        pytest.param("timestamp,value", ["1772409600"], "x.csv:2: 1 columns found", id="a short line"),
+        pytest.param("timestamp,value", ["1772409600"], "x.csv:2: expected 2 columns", id="a short line"),
+        pytest.param("timestamp,value", ['1772409600,"1,051"'], "write 1234.5, without thousands", id="thousands"),
+        pytest.param("1772409600,3", ["1772409660,4"], "the first line has to be a header", id="no header"),
+        pytest.param("timestamp,bad,total", ["1772409600,1,2"], "--kind share takes bad ones", id="a share"),
         pytest.param("when,what,else", ["1,2,3"], "x.csv:1: no column 'timestamp'", id="no such column"),
         pytest.param("timestamp,a,b", ["1,2,3"], "x.csv:1: no column 'value'", id="no value column"),
         pytest.param("timestamp,value", [], "x.csv: no rows", id="no rows"),

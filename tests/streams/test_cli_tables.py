@@ -1,5 +1,6 @@
 """Tables for people: nothing is cut within a word for want of width while a column can be spared."""
 
+import contextlib
 import os
 import pty
 import re
@@ -14,6 +15,16 @@ COLUMNS = ("case", "what", "since", "hit", "contacts")
 ROWS = [("598235fd", "Logins fail · app_version 5.23.0 × otp_provider sms-satu", "2 Mar 17:30 WIB", "182", "32")]
 
 
+def read_all(leader: int) -> bytes:
+    """Read what was written to a terminal that is closed by now."""
+    chunks = []
+    with contextlib.suppress(OSError):  # the end of a pseudo terminal is an input/output error
+        while chunk := os.read(leader, 65_536):
+            chunks.append(chunk)
+    os.close(leader)
+    return b"".join(chunks)
+
+
 @pytest.fixture
 def printed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
     """Print the table on a terminal of so many columns; return its lines."""
@@ -26,9 +37,7 @@ def printed(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[str]]:
             monkeypatch.setenv("NO_COLOR", "1")
             monkeypatch.setenv("TERM", "xterm")
             print_table(COLUMNS, ROWS, right=("hit", "contacts"), spare=("contacts", "hit"))
-            terminal.flush()
-            text = os.read(leader, 65_536).decode()
-        os.close(leader)
+        text = read_all(leader).decode()
         lines = [re.sub(r"\x1b\[[\d;]*m", "", line).rstrip() for line in text.splitlines()]
         return [line for line in lines if line]
 

@@ -8,7 +8,7 @@ BASE and HEAD are reports (what benchmarks write with `--out`) or folders of the
 given. A change counts from two standard errors on where the number of problems behind a figure is known, else from a
 stated share on (`benchmarks/quality/figures.py`). `all` are the shares of a table's rows taken together: many small
 losses are one that is seen. With `--partial`, or a folder beside a single report, reports that HEAD does not have
-(by file name or command; a single one of another name and command: by table) are named and not missed.
+(by file name, else command, else table) are named and not missed.
 
 Exit code 0: nothing was lost; 1: something was lost or is gone; 2: a report can't be read or compared.
 """
@@ -92,11 +92,16 @@ def together(found: dict[Name, tuple[Found, Found]]) -> Iterator[Compared]:
 
 
 def measured(base: list[Report], head: list[Report]) -> list[Report]:
-    """Return base's reports that head measured again: of the same file name or command, else with a table of it."""
-    known = {one.name for one in head} | {one.command for one in head}
-    again = [one for one in base if one.name in known or one.command in known]
-    titles = {(one.benchmark, title) for one in head for title in one.tables}
-    return again or [one for one in base if any((one.benchmark, title) in titles for title in one.tables)]
+    """Return base's reports that head measured again: of the same file name, else command, else with a table of it."""
+    again: list[Report] = []
+    for report in head:
+        titles = {(report.benchmark, title) for title in report.tables}
+        again += (
+            [one for one in base if one.name == report.name]
+            or [one for one in base if one.command == report.command]
+            or [one for one in base if any((one.benchmark, title) in titles for title in one.tables)]
+        )
+    return [one for one in base if one in again]
 
 
 def compare(base: dict[Name, Found], head: dict[Name, Found]) -> list[Compared]:

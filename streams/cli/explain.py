@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 REAL, PREDICT, TRIALS = "real", "predict", "trials"
 _GZIP = b"\x1f\x8b"
+LARGEST = 1e100
+"""Squares and sums of such numbers are finite still."""
 
 
 @common.command(
@@ -89,27 +91,30 @@ def _read(file: IO[str], name: str) -> tuple["Cube", bool]:
     """Read a cube; also say whether `real` holds nothing but whole numbers from 0 on."""
     from detector.attribution import Cube
 
-    rows = csv.reader(file)
+    head = file.readline()
+    delimiter = max(",;\t", key=head.count)
     try:
-        header = [column.strip() for column in next(rows, [])]
+        header = _header(next(csv.reader([head], delimiter=delimiter), []))
         measures = _measures(header, name)
         dimensions = [i for i, column in enumerate(header) if column not in measures]
         texts: list[list[str]] = [[] for _ in dimensions]
         numbers = {column: array("d") for column in measures}
+        rows = csv.reader(file, delimiter=delimiter)
         for row in rows:
             if not row:
                 continue
+            line = rows.line_num + 1
             if len(row) != len(header):
-                message = f"{name}: line {rows.line_num}: expected {len(header)} fields, found {len(row)}"
+                message = f"{name}: line {line}: expected {len(header)} fields, found {len(row)}"
                 raise UsageError(message)
             for values, i in zip(texts, dimensions, strict=True):
                 values.append(row[i])
             for column, i in measures.items():
-                numbers[column].append(_number(row[i], f"{name}: line {rows.line_num}: {column}"))
+                numbers[column].append(_number(row[i], f"{name}: line {line}: {column}"))
             if TRIALS in numbers:
-                _check_trials(numbers, f"{name}: line {rows.line_num}")
+                _check_trials(numbers, f"{name}: line {line}")
     except csv.Error as error:
-        message = f"{name}: line {rows.line_num}: no CSV: {error}"
+        message = f"{name}: no CSV: {error}"
         raise UsageError(message) from None
     if not numbers[REAL]:
         message = f"{name}: expected rows below the header, found none"
@@ -117,6 +122,12 @@ def _read(file: IO[str], name: str) -> tuple["Cube", bool]:
     whole = all(value >= 0 and value == math.floor(value) for value in numbers[REAL])
     columns = {header[i]: values for i, values in zip(dimensions, texts, strict=True)}
     return Cube.of(columns, numbers[REAL], numbers[PREDICT], numbers.get(TRIALS)), whole
+
+
+def _header(columns: list[str]) -> list[str]:
+    """Return the names of the columns; those of numbers are known in any case of letters."""
+    names = [column.strip() for column in columns]
+    return [name.lower() if name.lower() in (REAL, PREDICT, TRIALS) else name for name in names]
 
 
 def _measures(header: list[str], name: str) -> dict[str, int]:
@@ -146,6 +157,9 @@ def _number(text: str, where: str) -> float:
         value = math.nan
     if not math.isfinite(value) or "_" in text:
         message = f"{where}: expected a number, found '{text}'"
+        raise UsageError(message)
+    if abs(value) > LARGEST:
+        message = f"{where}: expected {LARGEST:g} at most, found '{text}'"
         raise UsageError(message)
     return value
 
@@ -210,4 +224,5 @@ def _print(causes: tuple["Cause", ...]) -> None:
 
 
 def _words(where: tuple[tuple[str, str], ...]) -> str:
-    return ", ".join(f"{dimension}={value}" for dimension, value in where) or "everything"
+    missing = "''"
+    return ", ".join(f"{dimension}={value or missing}" for dimension, value in where) or "everything"

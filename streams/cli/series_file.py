@@ -24,6 +24,8 @@ BAD_NAMES = ("bad", "failures", "failed", "errors")
 TOTAL_NAMES = ("total", "attempts", "requests", "n", "count")
 NO_VALUE = frozenset({"", "nan", "null", "none", "na", "n/a", "-", "inf", "+inf", "-inf", "infinity", "-infinity"})
 SCORED = ("timestamp", "value", "expected", "low", "high", "anomaly_score", "alert")
+LARGEST = 1e100
+"""Squares and sums of such values are finite still."""
 _YEARS_IN_S = 100_000_000_000
 """Beyond it a whole number is no time in seconds (the year 5138) but in milliseconds, micro- or nanoseconds."""
 
@@ -146,11 +148,15 @@ def _number(where: str, cell: str) -> float:
     if text.lower() in NO_VALUE:
         return math.nan
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         do = "write 1234.5, without thousands" if "," in text else "leave the cell empty where there is no value"
         message = f"{where}: '{text}' is no number; {do}"
         raise UsageError(message) from None
+    if abs(number) > LARGEST:
+        message = f"{where}: '{text}' is beyond {LARGEST:g}; leave the cell empty where there is no value"
+        raise UsageError(message)
+    return number
 
 
 def parse_time(text: str) -> int | None:

@@ -168,6 +168,7 @@ def test_times_that_repeat_or_go_back_do_no_harm(tmp_path: Path) -> None:
     [
         pytest.param("timestamp,value", ["1772409600,1", "noon,2"], "x.csv:3: 'noon' is no time", id="no time"),
         pytest.param("timestamp,value", ["1772409600,many"], "x.csv:2: 'many' is no number", id="no number"),
+        pytest.param("timestamp,value", ["1772409600,1e300"], "x.csv:2: '1e300' is beyond 1e+100", id="too large"),
         pytest.param("timestamp,value", ["1772409600"], "x.csv:2: expected 2 columns", id="a short line"),
         pytest.param("timestamp,value", ['1772409600,"1,051"'], "write 1234.5, without thousands", id="thousands"),
         pytest.param("1772409600,3", ["1772409660,4"], "the first line has to be a header", id="no header"),

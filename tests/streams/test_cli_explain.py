@@ -81,6 +81,23 @@ def test_gzip_and_standard_input_say_the_same(
         assert capsys.readouterr().out == plain
 
 
+def test_a_spreadsheets_table_is_read(cube: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With semicolons, CR LF, a byte order mark, capitals in the header."""
+    text = table().replace(",", ";").replace("\n", "\r\n").replace("real;predict", "Real; Predict")
+    path = tmp_path / "sheet.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    assert main(["explain", str(path), "--json"]) == main(["explain", str(cube), "--json"]) == 0
+    sheet, plain = capsys.readouterr().out.splitlines()
+    assert sheet == plain
+
+
+def test_a_missing_value_is_shown_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "cube.csv"
+    path.write_text("bank,real,predict\n,90,5\nB,5,5\nC,5,5\n", "utf-8")
+    assert main(["explain", str(path)]) == 0
+    assert "bank=''" in capsys.readouterr().out
+
+
 def test_fractions_are_taken_as_values(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "cube.csv"
     lines = ["bank,app,real,predict"]
@@ -105,6 +122,7 @@ def test_fractions_are_taken_as_values(tmp_path: Path, capsys: pytest.CaptureFix
         pytest.param("a,real,predict\nx,1,1\nx,one,1\n", "line 3: real: expected a number, found 'one'", id="word"),
         pytest.param("a,real,predict\nx,nan,1\n", "line 2: real: expected a number, found 'nan'", id="nan"),
         pytest.param("a,real,predict\nx,1,inf\n", "line 2: predict: expected a number, found 'inf'", id="infinite"),
+        pytest.param("a,real,predict\nx,1,1e300\n", "line 2: predict: expected 1e+100 at most", id="too-large"),
         pytest.param("a,real,predict\nx,1,1,1\n", "line 2: expected 3 fields, found 4", id="too-many-fields"),
         pytest.param(HEADER + "\nx,w,0,1,-2\n", "line 2: trials: expected 0 or more, found -2", id="negative-trials"),
         pytest.param(HEADER + "\nx,w,3,1,2\n", "line 2: real: expected no more than the 2 trials", id="beyond-trials"),

@@ -24,6 +24,9 @@ _NOISE_FORGET = 1 - 1 / 3_000
 _RECENT = 1 - 1 / 60
 _LEAST_NOISE, _FIRST_NOISE = 0.05, 0.15
 _FALSE_A_WEEK = 0.1
+_START_EVENTS = 30.0
+"""A time of day that was never seen begins like the last hour, worth so many events: its own first rows are chance."""
+_START_ROWS = 12
 
 
 class Counting(Kept):
@@ -137,7 +140,8 @@ class Counting(Kept):
         self._now_profile = _RECENT * self._now_profile + (
             self._known / self._expected_known if usual != usual else usual
         )
-        self._profile.learn(time_ms, count / size, self._pace.step_ms)
+        start = expected if not self._share and expected > 0 and self._rows > _START_ROWS else math.nan
+        self._profile.learn(time_ms, count / size, self._pace.step_ms, start, _START_EVENTS / start)
 
 
 def deviance(observed: float, expected: float, precision: float) -> float:

@@ -55,13 +55,17 @@ class DayProfile(Kept):
             return b if a != a else a
         return a + (b - a) * (place - left)
 
-    def learn(self, time_ms: int, value: float, step_ms: float) -> None:
-        """Take a value in."""
+    def learn(
+        self, time_ms: int, value: float, step_ms: float, start: float = math.nan, worth: float = math.inf
+    ) -> None:
+        """Take a value in; a quarter never seen begins at `start`, if there is one, which is worth so many rows."""
         at = (time_ms % DAY_MS) * _BINS // DAY_MS
-        if self._mean[at] != self._mean[at]:
-            self._mean[at], self._seen[at] = value, 1.0
-            return
         rows = max(1.0, DAY_MS / _BINS / step_ms)
+        if self._mean[at] != self._mean[at]:
+            if start != start:
+                self._mean[at], self._seen[at] = value, 1.0
+                return
+            self._mean[at], self._seen[at] = start, min(worth, (_DAYS - 1) * rows)
         self._seen[at] = min(self._seen[at] + 1, _DAYS * rows)
         self._mean[at] += (value - self._mean[at]) / self._seen[at]
 

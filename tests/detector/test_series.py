@@ -235,6 +235,16 @@ def test_quiet_counts_stay_quiet(rate: float) -> None:
     assert len(alerts(run(points(counts(rate=rate).tolist()), "count"))) <= 1
 
 
+def test_the_first_day_of_small_counts_is_not_judged_by_its_own_last_rows() -> None:
+    found = 0
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        value = rng.poisson(5 * (1 + 0.6 * np.sin(np.arange(288) / 288 * 2 * np.pi))).astype(float)
+        series: Points = [(START_MS + 300_000 * i, count, None) for i, count in enumerate(value.tolist())]
+        found += len(alerts(run(series, "count")))
+    assert found <= 1
+
+
 @pytest.mark.parametrize(
     ("rate", "factor", "within"),
     [

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from detector import signals
+from detector import signalfields
 from detector.calendar import OwnDay
 from detector.config import Budget, QuietHours
 from detector.fields import duration_text
@@ -138,7 +138,7 @@ def _metrics_page() -> str:
 
 
 def _signals_page() -> str:
-    rows = [(f"`{f.name}`", f.kind, f.default, f.meaning) for f in signals.FIELDS]
+    rows = [(f"`{f.name}`", f.kind, f.default, f.meaning) for f in signalfields.FIELDS]
     example = _example((defaults_directory() / SIGNALS).read_text("utf-8"))
     return f"{_MADE}\n\n{_SIGNALS.format(table=_table(rows), example=example)}"
 

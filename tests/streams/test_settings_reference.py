@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from detector.signals import FIELDS, parse_signals
+from detector.signalfields import FIELDS
+from detector.signals import parse_signals
 from streams.reference import pages
 from streams.yamlfile import parse_yaml
 

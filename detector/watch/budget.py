@@ -142,8 +142,9 @@ class _Raised(msgspec.Struct):
 class OperatingPoint:
     """One signal's thresholds, and what they learn from."""
 
-    def __init__(self, budget: Budget, divisor: int, window_ms: int) -> None:
+    def __init__(self, budget: Budget, divisor: int, window_ms: int, channels: int = 1) -> None:
         self._budget, self._divisor, self._window_ms = budget, max(divisor, 1), window_ms
+        self._channels = channels
         self._peaks: Floats = np.full((KEPT_HOURS, LEVELS), np.nan)
         """The largest score of each hour, per level; NaN: not seen, or a real problem's."""
         self._hour = -1
@@ -157,7 +158,7 @@ class OperatingPoint:
     @property
     def mean(self) -> float:
         """λ*: false cases aimed at in the budget's period."""
-        return mean_for(self._budget.cases) / self._divisor
+        return mean_for(self._budget.cases) / self._divisor / self._channels
 
     @property
     def shift(self) -> float:
@@ -278,7 +279,7 @@ class OperatingPoint:
         )
 
     def state(self) -> dict[str, Any]:
-        kept = {k: v for k, v in vars(self).items() if k not in ("_budget", "_divisor", "_window_ms")}
+        kept = {k: v for k, v in vars(self).items() if k not in ("_budget", "_divisor", "_channels", "_window_ms")}
         return {**kept, "_raised": {k: msgspec.structs.asdict(r) for k, r in self._raised.items()}}
 
     def restore(self, state: dict[str, Any]) -> None:

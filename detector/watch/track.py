@@ -26,6 +26,7 @@ BETTER_NATS = 3.0
 """New causes replace the old only if they explain so much more."""
 DATE_EVERY = 5
 QUARTER = 0.25
+END_NATS = 8.0
 SETTLE_MS = 30 * MINUTE_MS
 RECOVERY_WINDOWS = 5
 SILENCE_WINDOWS = 15
@@ -315,19 +316,34 @@ class Track:
         self.score = float(deviance(pieces[:1], pieces[1:], precision)[0])
 
     def _peak(self, k: Floats, mu: Floats, n: Floats, first: int, stop: int) -> float:
-        """The highest excess per trial over 15 windows (or what there was)."""
+        """The excess per trial at its height: over 15 windows, as surely as it was seen there, or over all of them.
+
+        The largest of many blocks of a few events is mostly chance: taken at its face value, a steady problem in sparse
+        traffic seemed gone with every quiet quarter of an hour.
+        """
         block = min(15, stop - first)
         kernel = np.ones(max(block, 1))
-        excess = np.convolve((k - mu)[first:stop] if self.up else (mu - k)[first:stop], kernel, mode="valid")
+        sign = 1.0 if self.up else -1.0
+        seen, usual = (np.convolve(column[first:stop], kernel, mode="valid") for column in (k, mu))
         weight = np.convolve((n if self.share else mu)[first:stop], kernel, mode="valid")
-        return float((excess / np.maximum(weight, 1e-9)).max(initial=0.0))
+        surely = sign * (seen - usual) - 1.645 * np.sqrt(seen if self.up else usual)
+        whole = sign * float((k - mu)[first:stop].sum()) / max(float((n if self.share else mu)[first:stop].sum()), 1e-9)
+        return max(whole, float((surely / np.maximum(weight, 1e-9)).max(initial=0.0)))
 
     def _gone(self, k: Floats, mu: Floats, n: Floats, first: int, stop: int) -> bool:
-        """Whether the windows from `stop` on show, with 95 % confidence, less than a quarter of the peak's excess."""
+        """Whether the windows from `stop` on show, with 95 % confidence, less than a quarter of the peak's excess.
+
+        Of all windows `stop` is the one that looks most like an end: so "as usual" must also explain what came after it
+        better than "as before" by `END_NATS`.
+        """
         least = RECOVERY_WINDOWS if self.up else SILENCE_WINDOWS
         if len(k) - stop < least or stop <= first:
             return False
         a, m = float(k[stop:].sum()), float(mu[stop:].sum())
+        ratio = float(k[first:stop].sum()) / max(float(mu[first:stop].sum()), 1e-9)
+        ratio = max(ratio, 1.2) if self.up else min(max(ratio, SILENT), 0.5)
+        if m * (ratio - 1.0) - a * float(np.log(ratio)) < END_NATS:
+            return False
         weight = max(float((n if self.share else mu)[stop:].sum()), 1e-9)
         above = (a - m + 1.645 * np.sqrt(a + 1.0)) if self.up else (m - a + 1.645 * np.sqrt(m + 1.0))
         return bool(above / weight < QUARTER * self._peak(k, mu, n, first, stop))

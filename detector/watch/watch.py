@@ -88,7 +88,7 @@ class Watch:
         self._tracks: list[Track] = []
         self._local = Local()
         budget, split = config.budget_of(signal)
-        self._operating = OperatingPoint(budget, split * channels, signal.window_ms)
+        self._operating = OperatingPoint(budget, split, signal.window_ms, channels)
         self._facts: dict[str, Fact] = {}
         self._window_ms = 0
         self._finished: list[tuple[list[dict[str, str]], int, int]] = []
@@ -129,8 +129,10 @@ class Watch:
         match control:
             case Fact() if control.mutes and control.concerns(self.signal.name, self.signal.dimensions):
                 self._facts[control.id] = control
-            case Withdrawn(fact=id):
-                self._facts.pop(id, None)
+            case Withdrawn(fact=id) if id in self._facts:
+                fact, now_ms = self._facts.pop(id), self._window_ms + self.signal.window_ms
+                if fact.from_ms < now_ms:
+                    self._facts[id] = msgspec.structs.replace(fact, until_ms=min(fact.until_ms, now_ms))
             case Judged(anomaly=id, real=real):
                 self._operating.judge(id, real=real)
 
@@ -180,7 +182,7 @@ class Watch:
 
     def _window(self, current: WindowCells, look: Look, *, learn_only: bool) -> list[Anomaly]:
         window_ms = current.window_ms
-        self._facts = {k: f for k, f in self._facts.items() if f.until_ms > window_ms}
+        self._facts = {k: f for k, f in self._facts.items() if f.until_ms > window_ms - 2 * LOOK_BACK_MS}
         free = self._free()
         here = free[current.rows]
         rows, k, n = current.rows[here], current.observed[here], current.trials[here]
@@ -377,8 +379,9 @@ class Watch:
             parts = found.get(start_ms)
             out.append(self._cells(start_ms, merge_signal(parts) if parts else None))
         self._grow()
-        for finished in self._finished:
-            out = [without(w, self._segments, *finished) for w in out]
+        planned = [([fact.where], fact.from_ms, fact.until_ms) for fact in self._facts.values()]
+        for wheres, since_ms, until_ms in (*self._finished, *planned):
+            out = [without(w, self._segments, wheres, since_ms, until_ms) for w in out]
         return out
 
     def _said(self, track: Track, window_ms: int) -> Anomaly:
@@ -436,7 +439,7 @@ class Watch:
         """bool[cells]: those in no open track (other than `but`), and in no planned work: all that is as usual."""
         free = np.ones(len(self._segments.cells), np.bool_)
         for fact in self._facts.values():
-            if fact.from_ms <= self._window_ms:
+            if fact.from_ms <= self._window_ms < fact.until_ms:
                 free &= ~self._segments.covered(fact.where)
         for track in self._tracks:
             if track is not but:

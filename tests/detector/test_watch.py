@@ -82,6 +82,14 @@ def test_the_way_back_is_seen_and_dated_and_the_problem_let_go() -> None:
     assert anomalies[-1].phase is Phase.ENDED
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_steady_problem_in_sparse_traffic_is_never_called_over(seed: int) -> None:
+    cube = Cube(shares=hit({"version": "v2"}, 4.0), volume=0.5, seed=seed)
+    anomalies = list(run(cube, WARM + 600))
+    assert {a.phase for a in anomalies} == {Phase.OPENED, Phase.UPDATED}
+    assert len({a.id for a in anomalies}) == 1
+
+
 def test_a_relapse_is_seen_while_recovering_and_found_anew_afterwards() -> None:
     def twice(minute: int, cell: Cell) -> float:
         bad = WARM <= minute < WARM + 40 or WARM + 55 <= minute < WARM + 90 or WARM + 200 <= minute

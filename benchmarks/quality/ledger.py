@@ -1,6 +1,6 @@
 """The ledger of affected customers against the planted ones: `tocsin demo` over several seeds, in one table.
 
-    python -m benchmarks.quality.ledger --seeds 1 2 3
+    python -m benchmarks.quality.ledger --seeds 11 12 13
 
 Two days of an online shop's and bank's traffic a seed. `precision` and `recall` are of the customers that cases list,
 against all whom the problem struck. `confirmed` are those whom the ledger is sure of, against those who failed because
@@ -9,6 +9,7 @@ of it and would not have otherwise; the `oracle`, who knows cause, hours and eve
 
 import argparse
 import json
+import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -89,7 +90,7 @@ def main() -> None:
         table = Table(*(rows[0] if rows else ["no problems"]), title=title)
         for one in rows:
             table.add_row(*("–" if value is None else str(value) for value in one.values()))
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,7 @@ def limit() -> float:
     return float(cold_thresholds(mean_for(1), 10_080, np.array([1, SEGMENTS, 1]))[1])
 
 
+@pytest.mark.slow
 @every
 def test_scores_are_finite_and_not_negative_and_fit_the_segments(make: Make) -> None:
     detector = make()
@@ -129,6 +130,7 @@ def test_a_window_is_scored_before_it_is_learned(make: Make) -> None:
     assert (detector.score == before).all()
 
 
+@pytest.mark.slow
 @every
 def test_a_jump_stands_out_of_the_quiet_and_its_beginning_is_known(make: Make) -> None:
     detector = make()
@@ -147,6 +149,7 @@ def test_a_quiet_stream_seldom_passes_the_threshold(make: Make) -> None:
     assert (scores >= limit()).any(axis=1).sum() <= 2
 
 
+@pytest.mark.slow
 @every
 def test_reset_ends_what_is_going_on_and_leaves_the_rest(make: Make) -> None:
     detector = make()
@@ -168,6 +171,7 @@ def test_new_segments_begin_with_nothing_and_change_no_other(make: Make) -> None
     assert (detector.score[SEGMENTS:] == 0).all() and (detector.start_ms[SEGMENTS:] == 0).all()
 
 
+@pytest.mark.slow
 @every
 def test_segments_that_are_kept_go_on_as_they_were(make: Make) -> None:
     whole, part = make(), make()
@@ -228,6 +232,7 @@ def test_restarts_at_any_cuts_go_on_exactly(path: str, cuts: set[int]) -> None:
     assert pack(after.state()) == pack(straight.state())
 
 
+@pytest.mark.slow
 @every
 def test_the_order_of_the_segments_does_not_matter(make: Make) -> None:
     order = np.random.default_rng(3).permutation(SEGMENTS)

@@ -51,6 +51,7 @@ def streams(draw: st.DrawFn, disorder_ms: int = 2 * MINUTE) -> list[Ev]:
     return events
 
 
+@pytest.mark.slow
 @given(streams(), st.data())
 @settings(max_examples=60, deadline=None)
 def test_what_comes_out_does_not_depend_on_how_the_input_is_cut(events: list[Ev], data: st.DataObject) -> None:

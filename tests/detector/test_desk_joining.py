@@ -90,6 +90,7 @@ def planted(kind: str, part: float, *, same: bool, seed: int, people: int = 3000
 KINDS = ("even", "lognormal", "pareto")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.5, 0.8])
 def test_two_independent_problems_at_once_stay_two(kind: str, part: float) -> None:

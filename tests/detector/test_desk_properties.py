@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -193,6 +194,7 @@ def spoken(word: Word, at: int) -> Any:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(SCRIPTS, st.booleans(), st.sampled_from([NO_QUIET, QUIET]))
 def test_one_intent_per_person_and_only_what_they_may_hear(script: list[Doing], send: bool, quiet: QuietHours) -> None:
@@ -245,6 +247,7 @@ def counts_add_up(world: World) -> None:
         assert case.contacts == sum(r.contact_ms is not None for r in rows)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(SCRIPTS, st.integers(0, 24), st.booleans())
 def test_from_a_snapshot_everything_goes_on_the_same(script: list[Doing], cut: int, send: bool) -> None:
@@ -259,6 +262,7 @@ def test_from_a_snapshot_everything_goes_on_the_same(script: list[Doing], cut: i
     assert one.world.desk.snapshot() == other.world.desk.snapshot()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(SCRIPTS, st.permutations(range(1, 9)), st.integers(1, 2**62))
 def test_nothing_depends_on_the_customers_keys(script: list[Doing], order: list[int], offset: int) -> None:

@@ -80,6 +80,7 @@ def test_a_few_that_take_very_long_are_the_tails_to_find() -> None:
     assert wheres(opened) == [{}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [
@@ -142,6 +143,7 @@ def test_what_has_stood_still_for_a_day_is_the_new_level_and_a_shift_from_there_
     assert opened and again <= min(opened) <= again + 40
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", [pytest.param(100, id="while learning"), pytest.param(LEARNED + 9, id="in a problem")])
 def test_a_restored_watch_goes_on_as_if_nothing_had_happened(at: int) -> None:
     whole = value_watch()

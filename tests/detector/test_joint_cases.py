@@ -162,11 +162,13 @@ def test_the_joint_signal_alone_finds_names_and_tells_of_who_was_hit() -> None:
     assert noticed and {n.signal for n in noticed} == {"both"}
 
 
+@pytest.mark.slow
 def test_a_shift_too_small_for_either_is_found_by_both() -> None:
-    effects, _ = play(traffic(0.17, 300), config=configured())
+    effects, _ = play(traffic(0.165, 240), config=configured())
     assert {c.signals for c in effects.desk.cases} == {("both",)}
 
 
+@pytest.mark.slow
 def test_restarts_do_not_show() -> None:
     straight, _ = play(STRONG, config=configured())
     resumed, _ = play(STRONG, [700, 8_900, 10_100], config=configured(), restart=True)

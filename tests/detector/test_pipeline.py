@@ -74,6 +74,7 @@ def test_every_record_is_applied_dropped_or_invalid() -> None:
     assert pack(effects.desk.cases) == pack(play(LINES)[0].desk.cases)
 
 
+@pytest.mark.slow
 def test_a_year_without_events_is_passed_over() -> None:
     late = [line.replace(b"2026-03-02", b"2027-03-02") for line in traffic(30)]
     effects, _ = play([*traffic(30), *late])

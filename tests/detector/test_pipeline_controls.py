@@ -67,6 +67,7 @@ def test_the_problem_is_found_where_nobody_says_anything() -> None:
     assert START <= minute_of(CASE.detected_ms) < START + 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [FactKind.MAINTENANCE, FactKind.MUTE])
 @pytest.mark.parametrize(
     "changes",
@@ -81,6 +82,7 @@ def test_planned_work_raises_nothing(kind: FactKind, changes: dict[str, Any]) ->
     assert cases(effects) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -117,6 +119,7 @@ def test_what_happens_during_the_work_is_not_taken_for_normal() -> None:
     assert found.expected < 0.2 * found.observed
 
 
+@pytest.mark.slow
 def test_a_verdict_reaches_the_thresholds_of_the_signal() -> None:
     minute = START + 30
     (anomaly,) = CASE.anomalies

@@ -82,6 +82,7 @@ def test_a_row_does_not_change_when_later_rows_are_others(kind: str) -> None:
     assert not same(run(other, kind), run(series, kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("cut", [0, 1, 5, 44, 402, 505, 698])
 def test_a_restart_goes_on_with_the_very_same_numbers(kind: str, cut: int) -> None:
@@ -193,6 +194,7 @@ def test_a_success_rate_is_free_to_stay_at_its_best() -> None:
     assert [i for i in alerts(run(points(values.tolist()))) if 2_000 <= i < 2_300] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "within"),
     [

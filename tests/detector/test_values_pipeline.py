@@ -67,6 +67,7 @@ def test_one_busy_customer_is_no_problem() -> None:
     assert play(lines, config=Config(signals=(every,)))[0].desk.cases != []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("restart", [False, True], ids=["cut", "restarted"])
 def test_the_same_log_gives_the_same_decisions_however_it_is_cut(restart: bool) -> None:
     lines = payments(130, slow_from=100)

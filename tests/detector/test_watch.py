@@ -82,6 +82,7 @@ def test_the_way_back_is_seen_and_dated_and_the_problem_let_go() -> None:
     assert anomalies[-1].phase is Phase.ENDED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_a_steady_problem_in_sparse_traffic_is_never_called_over(seed: int) -> None:
     cube = Cube(shares=hit({"version": "v2"}, 4.0), volume=0.5, seed=seed)
@@ -101,6 +102,7 @@ def test_a_relapse_is_seen_while_recovering_and_found_anew_afterwards() -> None:
     assert [minute_of(a.detected_ms) >= WARM + 200 for a in anomalies if a.phase is Phase.OPENED] == [False, True]
 
 
+@pytest.mark.slow
 def test_a_long_problem_does_not_become_the_new_normal() -> None:
     cube = Cube(shares=hit({"version": "v2"}, 12.0, WARM, WARM + 600))
     anomalies = list(run(cube, WARM + 600))
@@ -142,6 +144,7 @@ def test_silence_is_found_within_minutes_and_so_is_its_end(where: dict[str, str]
     assert all(wheres(a) == [where] for a in anomalies)
 
 
+@pytest.mark.slow
 def test_nights_and_the_end_of_a_campaign_are_no_silence() -> None:
     def day(minute: int, cell: Cell) -> float:
         season = 1.0 + 0.9 * float(np.cos(2 * np.pi * minute / 1440))

@@ -24,6 +24,7 @@ def fails(minute: int, cell: Cell) -> float:
     return 12.0 if cell[0] == "v2" and minute >= WARM else 1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "signal",
     [

@@ -101,6 +101,7 @@ def test_a_tenant_has_about_as_many_segments_as_its_size_says(scale: int) -> Non
     assert stream.dimensions == tuple(SCALES[scale].dimensions)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", [10, 300, 5_000])
 def test_traffic_is_what_a_tenant_of_that_size_has(scale: int) -> None:
     found = windows(scale, DAY)
@@ -147,12 +148,14 @@ def excess(noise: float) -> float:
     return float(np.sqrt(max(top, 0.0) / bottom))
 
 
+@pytest.mark.slow
 def test_failure_shares_wander_and_twice_as_far_with_noise_doubled() -> None:
     once, twice = excess(1.0), excess(2.0)
     assert 0.08 < once < 0.3
     assert 1.5 < twice / once < 2.6
 
 
+@pytest.mark.slow
 def test_volume_wanders_by_more_than_chance() -> None:
     found = sums(windows(300, 2 * DAY)[:DAY], 1), sums(windows(300, 2 * DAY)[DAY:], 1)
     ratios = [found[1][city][1] / found[0][city][1] for city in found[0] if found[0][city][1] > 2_000]
@@ -181,6 +184,7 @@ def test_a_city_lies_in_one_region_and_leans_to_providers_of_its_own() -> None:
     assert ((table - expected) ** 2 / expected).sum() > 20 * table.size
 
 
+@pytest.mark.slow
 def test_new_versions_appear_grow_and_starve_old_ones() -> None:
     found = windows(10, 4 * 7 * DAY)
     days: list[dict[str, int]] = []
@@ -229,6 +233,7 @@ def bursts(seed: int, noise: float = 1.0) -> list[tuple[int, tuple[str, ...]]]:
     ]
 
 
+@pytest.mark.slow
 def test_bots_make_bursts_of_attempts_by_one_customer() -> None:
     found = bursts(1)
     count = 0

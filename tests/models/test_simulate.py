@@ -106,6 +106,7 @@ def test_the_truth_is_not_known_before_the_last_block() -> None:
         _ = world.truth
 
 
+@pytest.mark.slow
 def test_every_line_is_an_event_with_the_fields_of_its_kind() -> None:
     found = run()
     assert found.data.endswith(b"\n")
@@ -137,6 +138,7 @@ def test_the_rate_is_about_what_was_asked_for() -> None:
 # --- truth ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [5, 6])
 def test_affected_is_who_failed_in_the_cause_between_onset_and_end(seed: int) -> None:
     found = run(seed=seed)
@@ -215,6 +217,7 @@ def rows_of_failures(found: Run) -> list[list[Event]]:
     return [row for mine in rows.values() for row in mine]
 
 
+@pytest.mark.slow
 def test_forty_percent_of_those_who_fail_do_so_three_to_eight_times_in_a_row() -> None:
     rows = rows_of_failures(run(quiet_only=True))
     lengths = Counter(len(row) for row in rows if len(row) <= 10)
@@ -244,6 +247,7 @@ def test_bots_hammer_one_cell() -> None:
     assert max(bursts.values()) >= 15
 
 
+@pytest.mark.slow
 def test_the_evening_is_busy_and_the_night_is_not() -> None:
     found = run(days=1.0, rate=1.0, quiet_only=True)
     hours = Counter((e["at"] // HOUR_MS + 7) % 24 for e in found.events)

@@ -35,6 +35,7 @@ def traffic(book: Book, campaigns: tuple[Campaign, ...] = (), noise: float = 1.0
 # --- plans ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("days", [0.32, 0.5, 2.0, 7.0])
 def test_problems_begin_after_six_hours_and_end_within_the_run(days: float) -> None:
     overlapping = 0

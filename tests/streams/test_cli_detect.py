@@ -151,6 +151,7 @@ def test_rows_without_a_value_score_nothing_and_are_counted(tmp_path: Path, caps
     assert [i for i, row in enumerate(found) if row["alert"] == "1"] == [500]
 
 
+@pytest.mark.slow
 def test_times_that_repeat_or_go_back_do_no_harm(tmp_path: Path) -> None:
     stamps = [START + 60 * i for i in range(600)]
     stamps[100:110] = stamps[90:100]

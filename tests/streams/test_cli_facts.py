@@ -171,6 +171,7 @@ def test_while_a_runner_is_at_work_it_is_left_for_it(tocsin: Tocsin) -> None:
         assert tocsin.json("mute", "end", other["id"])["state"] == "ending"
 
 
+@pytest.mark.slow
 def test_facts_between_two_replays_count_the_same_whatever_the_blocks(shop: Shop, tmp_path: Path) -> None:
     half = len(lines()) // 2
     files = [tmp_path / "one.ndjson", tmp_path / "two.ndjson"]
@@ -204,6 +205,7 @@ def living(shop: Shop, tmp_path: Path) -> Iterator[tuple[Path, World]]:
     yield tmp_path / "live.db", World(tmp_path / "log.ndjson", until_ms=until_ms)
 
 
+@pytest.mark.slow
 def test_a_live_run_takes_what_is_told_while_it_works(shop: Shop, living: tuple[Path, World]) -> None:
     db, world = living
     until_ms = START_MS + (BROKEN.start + 12) * MINUTE_MS

@@ -504,6 +504,7 @@ def test_a_year_that_is_given_is_not_spoken_of(tmp_path: Path, capsys: pytest.Ca
     assert rfc3339(min(windows(tmp_path))) == "2019-03-27T13:06:00Z"
 
 
+@pytest.mark.slow
 def test_from_a_pipe_the_year_is_the_clocks(tmp_path: Path) -> None:
     line = FAILED.format("Jan  1")
     run = ["replay", "--format", "sshd", "--db", str(tmp_path / "ssh.db"), "-"]

@@ -70,6 +70,7 @@ def test_in_a_recording_a_send_is_simulated_at_its_logical_time_whatever_the_set
     assert msgspec.json.decode(in_force.body, type=Config) == sending.config
 
 
+@pytest.mark.slow
 def test_an_erased_customer_who_fails_again_stays_erased(shop: Shop, replayed: Path, tmp_path: Path) -> None:
     db, part = tmp_path / "erased.db", tmp_path / "part.ndjson"
     data = shop.events.read_bytes()
@@ -148,6 +149,7 @@ def test_a_crash_between_any_two_steps_changes_nothing(shop: Shop, replayed: Pat
     assert dumped(db) == dumped(replayed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [pytest.param(signal.SIGTERM, id="term"), pytest.param(signal.SIGINT, id="int")])
 def test_a_signal_stops_between_two_blocks_and_the_next_run_goes_on(
     shop: Shop, replayed: Path, tmp_path: Path, number: signal.Signals
@@ -316,6 +318,7 @@ def test_a_dead_letter_is_taken_in_once_the_format_is_right(shop: Shop, tmp_path
     assert after["events"] == after["applied"] + sum(after["dropped"].values()) + sum(after["dead"].values())
 
 
+@pytest.mark.slow
 def test_a_leap_that_is_retried_alone_stays_a_dead_letter(shop: Shop, tmp_path: Path) -> None:
     every, file, db = lines(), tmp_path / "leap.ndjson", tmp_path / "leap.db"
     leap = b'{"id":"leap","time":"2036-01-01T00:00:00Z","kind":"payment","customer":"C-1","outcome":"approved"}'

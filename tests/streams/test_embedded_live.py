@@ -142,6 +142,7 @@ def test_a_crash_at_any_step_repeats_nothing_and_loses_nothing(shop: Shop, follo
         assert connection.execute(sa.select(t.intake)).all() == []  # pruned behind the snapshot
 
 
+@pytest.mark.slow
 def test_a_store_that_cannot_be_written_pauses_the_run_and_loses_nothing(
     shop: Shop, followed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -240,6 +241,7 @@ def sending(tmp_path: Path) -> Shop:
     return shop
 
 
+@pytest.mark.slow
 def test_what_is_decided_live_is_sent_once_and_known_as_sent(
     sending: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -257,6 +259,7 @@ def test_what_is_decided_live_is_sent_once_and_known_as_sent(
     assert all("•••" in line["to"] for line in sent)
 
 
+@pytest.mark.slow
 def test_the_gate_asks_again_at_the_moment_of_sending(
     sending: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

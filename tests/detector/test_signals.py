@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from detector.config import Budget, Config
 from detector.errors import ConfigError
+from detector.signalfields import FIELDS
 from detector.signals import (
-    FIELDS,
     Condition,
     CountBy,
     Direction,

@@ -132,7 +132,7 @@ def number(value: float, language: str) -> str:
     >>> number(20.44, "en"), number(1310, "en"), number(1310.4, "id"), number(0.0213, "en"), number(0, "id")
     ('20.4', '1,310', '1.310', '0.021', '0')
     """
-    if value == round(value) or abs(value) >= 100:
+    if abs(value) >= 100 or value == round(value):
         return _local(f"{value:,.0f}", language)
     return _local(f"{value:.1f}" if abs(value) >= 1 else f"{value:.2g}", language)
 

@@ -105,6 +105,7 @@ def test_a_change_of_mix_raises_nothing() -> None:
     assert list(run(Shop(volumes=campaign), LEARNED + 60)) == []
 
 
+@pytest.mark.slow
 def test_low_values_are_found_where_low_is_bad() -> None:
     def sadder(minute: int, cell: Cell, z: Floats) -> Floats:
         return np.asarray(np.tanh(0.3 + 0.6 * z - (0.8 if cell[0] == "pay" and minute >= LEARNED else 0)), np.float64)
@@ -117,6 +118,7 @@ def test_low_values_are_found_where_low_is_bad() -> None:
     assert list(run(Shop(sadder), LEARNED + 30)) == []
 
 
+@pytest.mark.slow
 def test_what_was_slow_and_is_no_more_ends() -> None:
     def for_a_while(minute: int, cell: Cell, z: Floats) -> Floats:
         return slower(minute if minute < LEARNED + 60 else 0, cell, z)

@@ -127,6 +127,7 @@ def test_what_nobody_judges_counts_no_higher_than_the_threshold() -> None:
     assert before[1] <= point.limits(SEGMENTS)[1] < before[1] + 1.0
 
 
+@pytest.mark.slow
 def test_the_controller_follows_verdicts_within_its_bounds_and_sleeps_without_them() -> None:
     asleep = fresh()
     quiet(asleep, 20)

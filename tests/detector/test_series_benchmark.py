@@ -34,6 +34,7 @@ def test_telemetry_shows_every_sort_of_incident_and_quiet_series_too(tmp_path: P
     assert rows[1].time_ms - rows[0].time_ms == MINUTE_MS * (fleet[0].minute[1] - fleet[0].minute[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [pytest.param(name, id=name) for name in (*PEERS, OURS)])
 def test_nobody_who_is_measured_looks_ahead(name: str) -> None:
     value = telemetry.telemetry("x", "cpu", 9).value[:900]

@@ -121,6 +121,7 @@ def test_the_past_is_looked_up_by_time() -> None:
 # --- noise, as it comes out -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_evening_is_busy_and_the_night_is_not() -> None:
     by_hour = np.zeros(24)
     for at, record in windows(300, 3 * DAY):

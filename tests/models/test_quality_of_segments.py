@@ -91,6 +91,7 @@ def test_a_peer_scores_a_plain_problem_higher_than_anything_before(name: str, me
     assert after[:, 1].max() > after[:, 0].max()
 
 
+@pytest.mark.slow
 def test_peers_forget_a_version_that_gave_its_place_to_a_new_one() -> None:
     stream = CountStream(10, 1)
     peers = Peers(stream, "share", SIMPLE, river=False)

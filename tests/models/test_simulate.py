@@ -155,6 +155,7 @@ def test_affected_is_who_failed_in_the_cause_between_onset_and_end(seed: int) ->
         assert len(problem["because"]) > 0.6 * len(failed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [5, 6])
 def test_a_planted_problem_can_be_seen_in_the_events(seed: int) -> None:
     found = run(seed=seed)

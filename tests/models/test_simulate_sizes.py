@@ -29,6 +29,7 @@ def test_the_largest_signal_has_about_as_many_segments_as_the_size_says(segments
     assert all(len(set(names)) == len(names) for names in values.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("segments", EVERY)
 def test_every_planted_cause_can_be_named_in_what_is_watched(segments: int) -> None:
     for seed in range(3):

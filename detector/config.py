@@ -10,7 +10,7 @@ import msgspec
 from detector.budgets import Budget as Budget
 from detector.calendar import CalendarSpec
 from detector.events import EventSchema
-from detector.signals import Condition, Signal, schema_of
+from detector.signals import Condition, Severity, Signal, schema_of
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
@@ -68,6 +68,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     default_time_zone: str = "Asia/Jakarta"
     hold_in_contact_ms: int = DAY_MS
     """A customer who contacted us this recently is already in contact: no notice of the problem."""
+    approval: tuple[Severity, ...] = ()
+    """Severities of which a person approves a case before its customers are told."""
+    per_case: int | None = None
+    """So many customers of a case are told before a person approves the rest; None: all."""
+    follow_up_ms: int | None = None
+    """Who was told and is still failing hears once more after this long; None: never."""
+    holdout_share: float = 0.0
+    """This share of the eligible customers, by a stable hash, is told later: what telling them changes can be seen."""
+    holdout_ms: int = 2 * HOUR_MS
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,7 @@ from detector.calendar import COUNTRY, ZONE, Like, OwnDay, known_countries
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, Budget, QuietHours
 from detector.errors import ConfigError, Problem
 from detector.fields import Fields, did_you_mean, duration_text, join, listed, parse_duration_ms, shown
-from detector.signals import Condition, parse_conditions
+from detector.signals import Condition, Severity, parse_conditions
 
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -42,11 +42,13 @@ def _refuse(allowed: str, do: str = "", *, kind: LiteralString = "refused") -> N
 class Duration(BeforeValidator):
     """Reads a duration within bounds as milliseconds."""
 
-    def __init__(self, low_ms: int, high_ms: int) -> None:
-        def read(value: object) -> int:
+    def __init__(self, low_ms: int, high_ms: int, *, none: bool = False) -> None:
+        def read(value: object) -> int | None:
+            if none and value == "none":
+                return None
             ms = parse_duration_ms(value)
             if ms is None:
-                _refuse("a duration such as 10s")
+                _refuse("a duration such as 10s" + (", or none" if none else ""))
             if not low_ms <= ms <= high_ms:
                 _refuse(f"a duration from {duration_text(low_ms)} to {duration_text(high_ms)}")
             return ms
@@ -159,11 +161,25 @@ def _channels(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _severities(value: object) -> tuple[Severity, ...]:
+    known = [severity.value for severity in Severity]
+    if not isinstance(value, list | tuple) or not set(value) <= set(known):
+        _refuse(f"a list of {listed(known)}")
+    return tuple(Severity(name) for name in dict.fromkeys(value))
+
+
 def _or_empty(value: object) -> object:
     return {} if value is None else value
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(v, str) and v for v in value):
+        _refuse("a list of texts")
+    return tuple(value)
+
+
 Name = Annotated[str, BeforeValidator(_name)]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 
 
 # --- tocsin.yml -----------------------------------------------------------------------------------------------------
@@ -178,6 +194,31 @@ class _Section(BaseModel):
     @classmethod
     def _nothing_is_the_defaults(cls, value: object) -> object:
         return _or_empty(value)
+
+
+_REFERENCE = "{env: NAME} or {file: PATH}"
+
+
+class SecretReference(_Section):
+    """Where a secret is: `{env: NAME}` or `{file: PATH}`."""
+
+    env: str | None = Field(default=None, description="An environment variable that holds it.")
+    file: str | None = Field(default=None, description="A file that holds it, relative to the configuration.")
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _by_reference(cls, value: object) -> object:
+        if not isinstance(value, dict | SecretReference):
+            _refuse(_REFERENCE, "a secret in a configuration is no secret", kind=_SECRET)
+        return value
+
+    @pydantic.model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.env is None) == (self.file is None):
+            _refuse(_REFERENCE)
+        if self.env is not None and not _ENVIRONMENT_NAME.fullmatch(self.env):
+            _refuse(_REFERENCE, "a name is made of letters, digits and underscores")
+        return self
 
 
 class InputSection(_Section):
@@ -250,6 +291,88 @@ class NoticesSection(_Section):
         default="Asia/Jakarta", description="For customers whose time zone is not known."
     )
 
+    approval: Annotated[tuple[Severity, ...], BeforeValidator(_severities)] = Field(
+        default=(), description="Severities of which a person approves a case before anyone is told: [critical, high]."
+    )
+    per_case: int | None = Field(
+        default=None, ge=1, description="So many customers of a case are told before a person approves the rest."
+    )
+    follow_up: Annotated[int | None, Duration(10 * MINUTE_MS, 7 * DAY_MS, none=True)] = Field(
+        default=None, description="Who was told and is still failing hears once more after this long; none: never."
+    )
+    holdout: float = Field(
+        default=0.0, ge=0, le=0.5, description="Share of the eligible customers that is told later, to see the effect."
+    )
+    holdout_for: Annotated[int, Duration(MINUTE_MS, DAY_MS)] = Field(
+        default=2 * HOUR_MS, description="How much later the customers of the holdout are told."
+    )
+
+
+class SendingSection(_Section):
+    """How fast notices leave the house. What is over a limit waits; after a while ops are told."""
+
+    per_hour: int = Field(default=1_000, ge=1, description="Notices an hour, over all signals.")
+    per_signal_hour: int = Field(default=500, ge=1, description="Notices an hour of one signal.")
+    attempts: int = Field(default=8, ge=1, le=50, description="Attempts on one channel before it is given up.")
+    first_retry: Annotated[int, Duration(1_000, HOUR_MS)] = Field(
+        default=30_000, description="Wait before the second attempt; each further one waits twice as long."
+    )
+    templates: str = Field(
+        default="templates", description="Folder of your own words, relative to this file; see docs/notices.md."
+    )
+
+
+class OidcSection(_Section):
+    """Sign-in by your identity provider (OpenID Connect)."""
+
+    issuer: str = Field(description="The provider's address; its configuration is read from /.well-known there.")
+    client_id: str = Field(description="What the provider calls this service.")
+    client_secret: SecretReference = Field(description="The client's secret.")
+    role_claim: str = Field(default="groups", description="The claim that says who may do what.")
+    roles: dict[str, Literal["read", "operate", "admin"]] = Field(
+        default={}, description="The claim's values and what they allow: `{support: operate}`. Others may not enter."
+    )
+
+
+class ProxySection(_Section):
+    """Sign-in by a proxy in front, such as oauth2-proxy."""
+
+    addresses: Texts = Field(
+        default=(), description="Addresses or networks of the proxies whose headers count; from others none does."
+    )
+    user_header: str = Field(default="X-Forwarded-Email", description="Who it is.")
+    role_header: str = Field(default="X-Forwarded-Groups", description="What decides what they may do.")
+    roles: dict[str, Literal["read", "operate", "admin"]] = Field(
+        default={}, description="The header's values and what they allow. Others may not enter."
+    )
+
+
+class ServiceSection(_Section):
+    """`tocsin run`: where it listens, and who may enter."""
+
+    host: str = Field(default="127.0.0.1", description="Address to listen on. Others than loopback need a sign-in.")
+    port: int = Field(default=8321, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    public_url: str | None = Field(
+        default=None, description="How others reach the service: for links in messages. https://tocsin.example"
+    )
+    hosts: Texts = Field(
+        default=(), description="Further names under which it may be asked for, beside loopback and `public_url`."
+    )
+    proxy: ProxySection | None = Field(default=None, description="Sign-in by a proxy in front.")
+    oidc: OidcSection | None = Field(default=None, description="Sign-in by your identity provider.")
+    session: Annotated[int, Duration(MINUTE_MS, 30 * DAY_MS)] = Field(
+        default=12 * HOUR_MS, description="A browser that is not used for this long is signed out."
+    )
+    request_bytes: int = Field(
+        default=16_777_216, ge=1_024, le=1_073_741_824, description="Largest body of a request, unpacked."
+    )
+    backlog_bytes: int = Field(
+        default=268_435_456, ge=1_048_576, description="Accepted and not yet worked off: beyond it, senders wait (429)."
+    )
+    keep_feed: Annotated[int, Duration(HOUR_MS, 56 * DAY_MS)] = Field(
+        default=7 * DAY_MS, description="How long events of the feed can be asked for again."
+    )
+
 
 class CalendarSection(_Section):
     """Which days are unlike others of their weekday: see docs/calendar.md."""
@@ -263,31 +386,6 @@ class CalendarSection(_Section):
     days: Annotated[tuple[OwnDay, ...], BeforeValidator(_own_days)] = Field(
         default=(), description="Your own days: `{name, date}` or `{name, from, until}`, with `like: sunday` or `own`."
     )
-
-
-_REFERENCE = "{env: NAME} or {file: PATH}"
-
-
-class SecretReference(_Section):
-    """Where a secret is: `{env: NAME}` or `{file: PATH}`."""
-
-    env: str | None = Field(default=None, description="An environment variable that holds it.")
-    file: str | None = Field(default=None, description="A file that holds it, relative to the configuration.")
-
-    @pydantic.model_validator(mode="before")
-    @classmethod
-    def _by_reference(cls, value: object) -> object:
-        if not isinstance(value, dict | SecretReference):
-            _refuse(_REFERENCE, "a secret in a configuration is no secret", kind=_SECRET)
-        return value
-
-    @pydantic.model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.env is None) == (self.file is None):
-            _refuse(_REFERENCE)
-        if self.env is not None and not _ENVIRONMENT_NAME.fullmatch(self.env):
-            _refuse(_REFERENCE, "a name is made of letters, digits and underscores")
-        return self
 
 
 class PrivacySection(_Section):
@@ -318,6 +416,12 @@ class Document(_Section):
     )
     privacy: PrivacySection = PrivacySection()
     limits: LimitsSection = LimitsSection()
+    service: ServiceSection = ServiceSection()
+    sending: SendingSection = SendingSection()
+    channels: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_empty)] = Field(
+        default={},
+        description="What carries each channel's messages: `email: {by: smtp, host: …}`; see docs/notices.md.",
+    )
     formats: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_empty)] = Field(
         default={}, description="Mappings from the JSON of your producers to events, by the name that --format takes."
     )

@@ -6,7 +6,7 @@ Secrets stand in no file: a setting names the environment variable or the file t
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from detector.fields import did_you_mean, listed, shown
 from detector.signals import Signal, parse_signals
 from detector.watch.plugins.resolve import problems as detector_problems
 from streams.intake.formats import BUILT_IN, check_formats
-from streams.sections import Document, SecretReference, parse_document
+from streams.sections import Document, SecretReference, SendingSection, ServiceSection, parse_document
 from streams.yamlfile import read_yaml
 
 TOCSIN, SIGNALS, CUSTOMERS = "tocsin.yml", "signals.yml", "customers.csv"
@@ -83,6 +83,11 @@ class Settings:
     formats: Mapping[str, Mapping[str, Any]]
     customers: Path | None
     customer_key: Secret | None
+    service: ServiceSection = field(default_factory=ServiceSection)
+    sending: SendingSection = field(default_factory=SendingSection)
+    channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What carries each channel's messages, by the channel's name, as it stands in tocsin.yml; each provider checks
+    its own (`streams.outbox.channel`)."""
 
 
 def defaults_directory() -> Path:
@@ -131,7 +136,10 @@ def load(directory: Path) -> Settings:
         format=document.input.format,
         formats=document.formats,
         customers=customers if customers.is_file() else None,
-        customer_key=_secret(document.privacy.customer_key, f"{TOCSIN}: privacy.customer_key", directory),
+        customer_key=secret_of(document.privacy.customer_key, f"{TOCSIN}: privacy.customer_key", directory),
+        service=document.service,
+        sending=document.sending,
+        channels=document.channels,
     )
 
 
@@ -145,7 +153,8 @@ def _format_problems(document: Document) -> list[Problem]:
     return problems
 
 
-def _secret(reference: SecretReference | None, where: str, directory: Path) -> Secret | None:
+def secret_of(reference: SecretReference | None, where: str, directory: Path) -> Secret | None:
+    """Return the secret that a reference at `where` names; files are relative to the configuration's directory."""
     if reference is None:
         return None
     return Secret(where, env=reference.env, file=None if reference.file is None else directory / reference.file)
@@ -182,5 +191,10 @@ def config_of(document: Document, signals: tuple[Signal, ...]) -> Config:
             default_language=notices.language,
             default_time_zone=notices.time_zone,
             hold_in_contact_ms=notices.hold_in_contact,
+            approval=notices.approval,
+            per_case=notices.per_case,
+            follow_up_ms=notices.follow_up,
+            holdout_share=notices.holdout,
+            holdout_ms=notices.holdout_for,
         ),
     )

@@ -40,6 +40,12 @@ class Verb(StrEnum):
     RESOLVE = "resolve"
     DISMISS = "dismiss"
     MERGE = "merge"
+    SPLIT = "split"  # some of its anomalies become a case of their own
+    ASSIGN = "assign"
+    COMMENT = "comment"
+    APPROVE = "approve"  # its customers may be told: all, or the first `customers` of them as a sample
+    HOLD = "hold"  # nobody is told until it is approved
+    TRY_AGAIN = "try-again"  # those still waiting are told once that they can try again
 
 
 class Verdict(StrEnum):
@@ -57,14 +63,22 @@ class Command(msgspec.Struct, frozen=True, tag="command"):
     verdict: Verdict | None = None
     into: str | None = None
     """For merge: the case that goes on."""
+    text: str = ""
+    """For comment: what is said; for assign: to whom ("": to nobody)."""
+    customers: int | None = None
+    """For approve: so many, the most valuable first; None: all."""
+    anomalies: tuple[str, ...] = ()
+    """For split: those that leave."""
 
 
 class Delivered(msgspec.Struct, frozen=True, tag="delivery"):
-    """What came of a delivery: `sent`, `failed` (for good), `unknown`."""
+    """What came of a delivery: `sent`, `failed` (for good), `unknown`, or `suppressed` by the gate at send time."""
 
     notice: str
     outcome: str
     channel: str
+    reason: str = ""
+    """Why it failed or was suppressed: a bounded set of names (`no-consent`, `stale`, `hard-bounce` …)."""
 
 
 class Configured(msgspec.Struct, frozen=True, tag="config"):
@@ -124,6 +138,16 @@ class CaseState(StrEnum):
     MERGED = "merged"
 
 
+class Approval(StrEnum):
+    """Whether a case's customers may be told."""
+
+    NOT_NEEDED = "not-needed"
+    NEEDED = "needed"
+    SAMPLE = "sample"  # some were; the others wait
+    APPROVED = "approved"
+    HELD = "held"  # by a person
+
+
 class Affected(msgspec.Struct, frozen=True):
     """`confirmed` and `likely` are disjoint; `still_failing` and `recovered` count both."""
 
@@ -181,6 +205,9 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     """Of values without a limit: what they are like now, and usually; `observed` and `expected` count their ranks."""
     accounts: tuple[Account, ...] = ()
     """Why we think so: of each anomaly what its explanation speaks of, in the order in which they joined."""
+    assignee: str = ""
+    """Who works on it; "": nobody yet."""
+    approval: Approval = Approval.NOT_NEEDED
     format: int = FORMAT
 
 
@@ -279,6 +306,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     """The moment the words speak of: the customer's first failure, or success."""
     stale_ms: int
     """After this moment it is not sent any more."""
+    priority: int = 0
+    """Where not all can be sent at once, higher ones go first: still failing, high stake, likely to call."""
     checks: tuple[Check, ...] = ()
 
 

@@ -1,15 +1,18 @@
 """What a channel is: the contract between the outbox and the files in `channels/` (adding one = adding one file).
 
-A module there has a function `make()` that returns a `Channel`. A channel sends one message, says what came of it and
-raises nothing for what the other side does.
+A channel has a name (`email`, `whatsapp`, …: what customers consent to) and is carried by a provider, a module in
+`channels/`, as tocsin.yml says: `channels: {email: {by: smtp, host: …}}`. The module has a model `Options` of what may
+stand there beside `by`, and a function `make(options, setup)` that returns a `Channel`. A channel sends one message,
+says what came of it and raises nothing for what the other side does.
 """
 
 import importlib
 import pkgutil
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from detector.desk.wording import Message
 from detector.errors import UsageError
@@ -42,44 +45,97 @@ class Outgoing:
     address: str
     language: str
     message: Message
+    signal: str = ""
+    name: str = ""
+    """The customer's, as the directory has it."""
+    template: str = ""
+    """The provider's own template (WhatsApp), where one is configured."""
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    """What fills that template, by its placeholders' names, in order."""
+    unsubscribe_url: str = ""
 
 
 @dataclass(frozen=True)
 class Sent:
+    """What came of an attempt.
+
+    Attributes
+    ----------
+    detail
+        For the people who look at it; holds no address and no secret.
+    reason
+        Why not, from a bounded set of names, for counting: `hard-bounce`, `timeout`, `rate-limited`, …
+    retry_after_s
+        When the other side says to come back.
+    reference
+        The other side's name for the message.
+    stop
+        The whole channel is refused (wrong credentials, endpoint gone): nothing more is tried until a person looks.
+    """
+
     outcome: Outcome
     detail: str = ""
+    reason: str = ""
+    retry_after_s: float | None = None
+    reference: str = ""
+    stop: bool = False
 
 
 class Channel(Protocol):
-    """Sends messages one by one."""
+    """Sends messages one by one, several at a time."""
 
     on_unknown: OnUnknown
 
-    def send(self, outgoing: Outgoing) -> Sent:
-        """Hand one message over, and say what came of it."""
+    async def send(self, outgoing: Outgoing) -> Sent:
+        """Hand one message over, and say what came of it; ends by itself within the provider's time limit."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a provider is given beside its options."""
+
+    name: str
+    """The channel's: email, whatsapp, …"""
+    where: str
+    """What messages call its place in the configuration: `tocsin.yml: channels.email`."""
+    directory: Path
+    """Of the configuration: files are relative to it."""
+    public_url: str | None = None
+
+
 def available() -> list[str]:
-    """Return the names of the channels that can send."""
-    return sorted(found.name for found in pkgutil.iter_modules([str(Path(__file__).parent / "channels")]))
+    """Return the names of the providers."""
+    return sorted(
+        found.name.replace("_", "-") for found in pkgutil.iter_modules([str(Path(__file__).parent / "channels")])
+    )
 
 
-def load(name: str) -> Channel:
-    """Return the channel of this name.
+def load(name: str, given: Mapping[str, Any] | None = None, setup: Setup | None = None) -> Channel:
+    """Return the channel of this name, carried as `given` says; a channel without an entry is carried by its namesake.
 
     Raises
     ------
     UsageError
-        There is no such channel.
+        There is no such provider.
+    ConfigError
+        Its options are wrong.
     """
-    if name not in available():
+    options = dict(given or {})
+    by = str(options.pop("by", name))
+    if by not in available():
         message = (
-            f"tocsin.yml: notices.channels: expected ones that can send ({', '.join(available())}), found {name!r}; "
+            f"tocsin.yml: notices.channels: expected ones that can send ({', '.join(available())}), found {by!r}; "
             "leave it out or set notices.send: false"
         )
         raise UsageError(message)
-    made: Channel = importlib.import_module(f"streams.outbox.channels.{name}").make()
+    setup = setup or Setup(name, f"tocsin.yml: channels.{name}", Path())
+    module = importlib.import_module(f"streams.outbox.channels.{by.replace('-', '_')}")
+    made: Channel = module.make(module.Options.model_validate(options), setup)
     return made
 
 

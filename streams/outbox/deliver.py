@@ -8,6 +8,7 @@ Promises
 - What came of it goes to the Desk through the inbox, in the transaction that marks the row.
 """
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -77,7 +78,7 @@ class Notifier:
             if isinstance(found, Suppressed):
                 self._done(row, Sent(Outcome.FAILED, found.reason), now_ms, state="suppressed")
             else:
-                self._done(row, self._channels[row.channel].send(found), now_ms)
+                self._done(row, asyncio.run(self._channels[row.channel].send(found)), now_ms)
             settled += 1
         return settled
 
@@ -146,6 +147,9 @@ class Notifier:
             "outcome": state or outcome.value,
             "at_ms": now_ms,
             "detail": sent.detail,
+            "customer": row.customer,
+            "case_id": row.case_id,
+            "signal": row.signal,
         }
         record = Delivered(notice=row.notice, outcome=outcome.value, channel=row.channel)
         letter = {"tenant": self._store.tenant, "state": "waiting", "data": pack(record), "answer": ""}

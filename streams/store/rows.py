@@ -83,6 +83,7 @@ def case_row(case: Case) -> Row:
         "severity": case.severity.value,
         "onset_ms": case.onset_ms,
         "opened_ms": case.opened_ms,
+        "still_failing": 0 if case.affected is None else case.affected.still_failing,
         "body": _json.encode(case),
     }
 
@@ -145,6 +146,7 @@ def notice_row(notice: Notice) -> Row:
         "cause": _json.encode(notice.cause),
         "when_ms": notice.when_ms,
         "stale_ms": notice.stale_ms,
+        "priority": notice.priority,
         "checks": _json.encode(notice.checks),
     }
 
@@ -169,6 +171,7 @@ def notice_of(row: Any) -> Notice:
         cause=msgspec.json.decode(row.cause, type=dict[str, str]),
         when_ms=row.when_ms,
         stale_ms=row.stale_ms,
+        priority=row.priority,
         checks=msgspec.json.decode(row.checks, type=tuple[CheckRecord, ...]),
     )
 

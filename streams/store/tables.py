@@ -23,6 +23,8 @@ from sqlalchemy import (
 
 metadata = MetaData()
 
+_EMPTY = {BigInteger: "0", Text: ""}
+
 
 def _need(name: str, kind: type) -> Column[object]:
     return Column(name, kind, nullable=False)
@@ -30,6 +32,11 @@ def _need(name: str, kind: type) -> Column[object]:
 
 def _may(name: str, kind: type) -> Column[object]:
     return Column(name, kind, nullable=True)
+
+
+def _had(name: str, kind: type) -> Column[object]:
+    """A column that came later: rows written before have 0 or ""."""
+    return Column(name, kind, nullable=False, server_default=_EMPTY[kind])
 
 
 meta = Table("meta", metadata, Column("key", Text, primary_key=True), _need("value", LargeBinary))
@@ -113,6 +120,7 @@ cases = Table(
     _need("severity", Text),
     _need("onset_ms", BigInteger),
     _need("opened_ms", BigInteger),
+    _had("still_failing", BigInteger),
     _need("body", LargeBinary),
     PrimaryKeyConstraint("tenant", "id"),
     Index("cases_by_state", "tenant", "state", "opened_ms"),
@@ -189,6 +197,7 @@ notices = Table(
     _need("cause", LargeBinary),
     _need("when_ms", BigInteger),
     _need("stale_ms", BigInteger),
+    _had("priority", BigInteger),
     _need("checks", LargeBinary),
     PrimaryKeyConstraint("tenant", "id"),
     UniqueConstraint("tenant", "case_id", "customer", "kind", "episode", name="one_intent_per_person"),
@@ -206,6 +215,11 @@ outbox = Table(
     _need("due_ms", BigInteger),
     _need("stale_ms", BigInteger),
     _may("claimed_ms", BigInteger),
+    _had("customer", BigInteger),
+    _had("case_id", Text),
+    _had("signal", Text),
+    _had("kind", Text),
+    _had("priority", BigInteger),
     PrimaryKeyConstraint("tenant", "notice"),
     Index("outbox_due", "tenant", "state", "due_ms"),
 )
@@ -221,7 +235,11 @@ delivery = Table(
     _need("outcome", Text),
     _need("at_ms", BigInteger),
     _need("detail", Text),
+    _had("customer", BigInteger),
+    _had("case_id", Text),
+    _had("signal", Text),
     PrimaryKeyConstraint("tenant", "notice", "attempt"),
+    Index("delivery_by_time", "tenant", "channel", "at_ms"),
 )
 """Attempts and what came of them. Attempt 0 is the simulated one of a recording or a dry run."""
 
@@ -304,3 +322,135 @@ intake = Table(
     PrimaryKeyConstraint("tenant", "seq"),
 )
 """The log of a live store: blocks of lines as they came, stamped once; `data` NULL is a tick."""
+
+# --- the service -----------------------------------------------------------------------------------------------------
+
+process = Table(
+    "process",
+    metadata,
+    _need("tenant", Text),
+    _need("name", Text),
+    _need("pid", BigInteger),
+    _need("at_ms", BigInteger),
+    _need("body", LargeBinary),
+    PrimaryKeyConstraint("tenant", "name"),
+)
+"""Who is at work and how: each process of the service writes its row every few seconds, `body` is JSON."""
+
+token = Table(
+    "token",
+    metadata,
+    _need("tenant", Text),
+    _need("id", Text),
+    _need("hash", LargeBinary),
+    _need("scope", Text),
+    _need("name", Text),
+    _need("by", Text),
+    _need("created_ms", BigInteger),
+    _may("expires_ms", BigInteger),
+    _may("used_ms", BigInteger),
+    _may("revoked_ms", BigInteger),
+    PrimaryKeyConstraint("tenant", "id"),
+)
+"""Bearer tokens; of the secret only its SHA-256."""
+
+sign_in = Table(
+    "sign_in",
+    metadata,
+    _need("tenant", Text),
+    _need("hash", LargeBinary),
+    _need("scope", Text),
+    _need("who", Text),
+    _need("expires_ms", BigInteger),
+    PrimaryKeyConstraint("tenant", "hash"),
+)
+"""One-use sign-in links that were not used yet."""
+
+session = Table(
+    "session",
+    metadata,
+    _need("tenant", Text),
+    _need("hash", LargeBinary),
+    _need("who", Text),
+    _need("scope", Text),
+    _need("csrf", Text),
+    _need("created_ms", BigInteger),
+    _need("seen_ms", BigInteger),
+    _need("expires_ms", BigInteger),
+    PrimaryKeyConstraint("tenant", "hash"),
+)
+"""Browsers that are signed in; of the cookie only its SHA-256."""
+
+audit = Table(
+    "audit",
+    metadata,
+    _need("tenant", Text),
+    _need("seq", BigInteger),
+    _need("at_ms", BigInteger),
+    _need("who", Text),
+    _need("what", Text),
+    _need("target", Text),
+    _need("detail", Text),
+    _need("chain", LargeBinary),
+    PrimaryKeyConstraint("tenant", "seq"),
+)
+"""Who did what; `chain` is the hash of the row before and this one, so that a change shows."""
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    _need("tenant", Text),
+    _need("who", Text),
+    _need("key", Text),
+    _need("request", LargeBinary),
+    _need("at_ms", BigInteger),
+    _need("status", Integer),
+    _need("body", LargeBinary),
+    PrimaryKeyConstraint("tenant", "who", "key"),
+    Index("idempotency_by_time", "at_ms"),
+)
+"""What a request with an idempotency key was answered; `status` 0: it is being worked on."""
+
+feed = Table(
+    "feed",
+    metadata,
+    _need("tenant", Text),
+    _need("seq", BigInteger),
+    _need("at_ms", BigInteger),
+    _need("type", Text),
+    _need("subject", Text),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant", "seq"),
+)
+"""What the world is told of cases and customers, in order: server-sent events and webhooks read from here."""
+
+webhook = Table(
+    "webhook",
+    metadata,
+    _need("tenant", Text),
+    _need("id", Text),
+    _need("url", Text),
+    _need("types", Text),
+    _need("secrets", LargeBinary),
+    _need("state", Text),
+    _need("reason", Text),
+    _need("from_seq", BigInteger),
+    _need("created_ms", BigInteger),
+    PrimaryKeyConstraint("tenant", "id"),
+)
+"""Who wants the feed: `active` or `disabled` with the reason; `from_seq` is the next one to queue for them."""
+
+webhook_queue = Table(
+    "webhook_queue",
+    metadata,
+    _need("tenant", Text),
+    _need("webhook", Text),
+    _need("seq", BigInteger),
+    _need("state", Text),
+    _need("attempts", Integer),
+    _need("due_ms", BigInteger),
+    _need("detail", Text),
+    PrimaryKeyConstraint("tenant", "webhook", "seq"),
+    Index("webhook_queue_due", "tenant", "state", "due_ms"),
+)
+"""Feed entries on their way to a webhook: `waiting`, `sent`, `failed` (given up)."""

@@ -73,12 +73,20 @@ class Writer:
         self._put(t.notices, map(rows.notice_row, desk.notices))
         simulated, queued = [], []
         for notice in desk.notices:
-            common = {"tenant": notice.tenant, "notice": notice.id, "channel": notice.channel or ""}
+            common = {
+                "tenant": notice.tenant,
+                "notice": notice.id,
+                "channel": notice.channel or "",
+                "customer": notice.customer,
+                "case_id": notice.case,
+                "signal": notice.signal,
+            }
             if notice.state is NoticeState.SIMULATED:
                 simulated.append({**common, "attempt": 0, "outcome": "simulated", "at_ms": notice.at_ms, "detail": ""})
             elif notice.state is NoticeState.QUEUED:
                 times = {"due_ms": notice.at_ms, "stale_ms": notice.stale_ms, "claimed_ms": None}
-                queued.append({**common, "state": "waiting", "attempts": 0, **times})
+                rank = {"kind": notice.kind.value, "priority": notice.priority}
+                queued.append({**common, "state": "waiting", "attempts": 0, **times, **rank})
         self._put(t.delivery, simulated, replace=False)
         self._put(t.outbox, queued, replace=False)
 

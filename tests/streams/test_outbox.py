@@ -1,5 +1,6 @@
 """The outbox: one message per notice whatever crashes, the gate at the moment of sending, every no by name."""
 
+import asyncio
 import io
 import json
 from pathlib import Path
@@ -39,12 +40,15 @@ class Scripted:
         self.answers, self.on_unknown = list(answers), on_unknown
         self.handed: list[Outgoing] = []
 
-    def send(self, outgoing: Outgoing) -> Sent:
+    async def send(self, outgoing: Outgoing) -> Sent:
         self.handed.append(outgoing)
         answer = self.answers.pop(0) if self.answers else Outcome.SENT
         if isinstance(answer, type):
             raise answer
         return Sent(answer)
+
+    async def close(self) -> None:
+        pass
 
 
 @pytest.fixture
@@ -113,10 +117,10 @@ def test_a_queued_notice_is_sent_once_with_words_and_the_directorys_address(stor
 
 def test_it_is_claimed_in_a_committed_transaction_before_it_is_sent(store: Store) -> None:
     class Watching(Scripted):
-        def send(self, outgoing: Outgoing) -> Sent:
+        async def send(self, outgoing: Outgoing) -> Sent:
             with open_store(store.path) as other:
                 assert state(other) == "claimed"
-            return super().send(outgoing)
+            return await super().send(outgoing)
 
     channel = Watching()
     notifier(store, channel).work(NOW_MS)
@@ -192,7 +196,7 @@ def test_the_gate_says_no_by_name(store: Store, reason: str, now_ms: int) -> Non
 def test_the_log_channel_writes_one_line_that_cannot_be_forged() -> None:
     stream = io.StringIO()
     message = Message("Subject\n{}", 'Hi "Budi"\r\n{"event":"notice"}\x1b[31m')
-    sent = LogChannel(stream).send(Outgoing("n1", "case", "problem", "+6281234567890", "en", message))
+    sent = asyncio.run(LogChannel(stream).send(Outgoing("n1", "case", "problem", "+6281234567890", "en", message)))
     assert sent == Sent(Outcome.SENT)
     (line,) = stream.getvalue().splitlines()
     assert json.loads(line)["body"] == message.body

@@ -108,7 +108,7 @@ def test_quiet_hours_can_be_none() -> None:
         ),
         pytest.param(
             "inptu: {}",
-            'inptu: expected one of tenant, budget, input, contacts, notices, calendar, customers, privacy, limits or formats, found an unknown field (did you mean "input"?)',
+            'inptu: expected one of tenant, budget, input, contacts, notices, calendar, customers, privacy, limits, service, sending, channels or formats, found an unknown field (did you mean "input"?)',
             id="unknown section",
         ),
         pytest.param("input: 5", "input: expected a mapping, found 5", id="no section"),
@@ -324,12 +324,14 @@ def test_the_commented_defaults_hold_as_they_are() -> None:
 
 def test_every_field_that_is_commented_out_shows_its_default() -> None:
     text = (defaults_directory() / "tocsin.yml").read_text("utf-8")
-    without_privacy = (
-        text[: text.index("# privacy:")] + text[text.index("# What bounds memory") : text.index("# formats:")]
+    without_examples = (
+        text[: text.index("# privacy:")]
+        + text[text.index("# What bounds memory") : text.index("# channels:\n")]
+        + text[text.index("# Any other shape") : text.index("# formats:")]
     )
     commented = re.compile(r"^( *)# ( *[a-z_]+:(?: |$))", re.MULTILINE)
-    document = parse_document(parse_yaml(commented.sub(r"\1\2", without_privacy), "tocsin.yml"))
+    document = parse_document(parse_yaml(commented.sub(r"\1\2", without_examples), "tocsin.yml"))
     assert config_of(document, ()) == Config()
-    assert document.model_fields_set == set(Document.model_fields) - {"privacy", "formats"}
-    for section in (document.input, document.notices, document.limits):
+    assert document.model_fields_set == set(Document.model_fields) - {"privacy", "formats", "channels"}
+    for section in (document.input, document.notices, document.limits, document.service, document.sending):
         assert section.model_fields_set == set(type(section).model_fields)

@@ -7,8 +7,13 @@ import sys
 from typing import TextIO
 
 import msgspec
+from pydantic import BaseModel
 
-from streams.outbox.channel import OnUnknown, Outcome, Outgoing, Sent, masked
+from streams.outbox.channel import OnUnknown, Outcome, Outgoing, Sent, Setup, masked
+
+
+class Options(BaseModel, extra="forbid"):
+    """There is nothing to set."""
 
 
 class LogChannel:
@@ -19,7 +24,7 @@ class LogChannel:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def send(self, outgoing: Outgoing) -> Sent:
+    async def send(self, outgoing: Outgoing) -> Sent:
         line = {
             "event": "notice",
             "notice": outgoing.notice,
@@ -37,6 +42,9 @@ class LogChannel:
             return Sent(Outcome.AGAIN, str(error))
         return Sent(Outcome.SENT)
 
+    async def close(self) -> None:
+        pass
 
-def make() -> LogChannel:
+
+def make(options: Options, setup: Setup) -> LogChannel:
     return LogChannel(sys.stderr)

@@ -1,0 +1,1 @@
+"""Answers over HTTP: the door for events, the API, feeds, health."""

@@ -1,0 +1,81 @@
+"""Errors as RFC 9457 problem details (`application/problem+json`): the one form in which the service says no."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from detector.errors import TocsinError, UnreachableError, UsageError
+
+MEDIA_TYPE = "application/problem+json"
+
+
+@dataclass
+class ProblemError(Exception):
+    """A request that can't be done: raise it anywhere below a route.
+
+    `detail` says what was found, what is allowed and what to do; `code` is a short stable name for machines.
+    """
+
+    status: int
+    code: str
+    detail: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def response(
+    status: int,
+    code: str,
+    detail: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> JSONResponse:
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    return JSONResponse({**body, **(more or {})}, status, dict(headers or {}), media_type=MEDIA_TYPE)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of this app a problem; nothing shows a traceback."""
+
+    @app.exception_handler(ProblemError)
+    async def _problem(_request: Request, error: ProblemError) -> JSONResponse:
+        return response(error.status, error.code, error.detail, headers=error.headers, more=error.more)
+
+    @app.exception_handler(HTTPException)
+    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+        phrase = HTTPStatus(error.status_code).phrase
+        code = phrase.lower().replace(" ", "-")
+        return response(error.status_code, code, str(error.detail), headers=error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        found = [
+            {"path": ".".join(map(str, entry["loc"])), "found": _short(entry.get("input")), "allowed": entry["msg"]}
+            for entry in error.errors()
+        ]
+        detail = "; ".join(f"{entry['path']}: {entry['allowed']}" for entry in found[:5])
+        return response(422, "invalid-request", detail, more={"errors": found})
+
+    @app.exception_handler(UsageError)
+    async def _usage(_request: Request, error: UsageError) -> JSONResponse:
+        return response(422, "invalid-request", str(error))
+
+    @app.exception_handler(UnreachableError)
+    async def _unreachable(_request: Request, error: UnreachableError) -> JSONResponse:
+        return response(503, "unavailable", str(error), headers={"Retry-After": "5"})
+
+    @app.exception_handler(TocsinError)
+    async def _ours(_request: Request, error: TocsinError) -> JSONResponse:
+        return response(500, "internal-error", str(error))
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -27,6 +27,26 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"  # it may have gone out
 
 
+REASONS = (
+    "bad-address",  # no address of this channel's kind
+    "blocked",  # a place to which nothing is sent
+    "connection",
+    "content",  # refused for what it says: too long, spam, a template that does not fit
+    "credentials",
+    "gone",  # the place is no more
+    "hard-bounce",  # there is no such recipient
+    "opted-out",  # the provider knows that they want nothing
+    "protocol",  # an answer that is none
+    "rate-limited",
+    "redirect",
+    "refused",  # for good, for a reason that has no name here
+    "timeout",
+    "tls",
+    "unavailable",  # the other side's trouble
+)
+"""Why a channel did not send, for counting."""
+
+
 class OnUnknown(StrEnum):
     """What to do with a send that a crash left unknown."""
 
@@ -64,7 +84,7 @@ class Sent:
     detail
         For the people who look at it; holds no address and no secret.
     reason
-        Why not, from a bounded set of names, for counting: `hard-bounce`, `timeout`, `rate-limited`, …
+        Why not: one of `REASONS`; "" only where it was sent.
     retry_after_s
         When the other side says to come back.
     reference

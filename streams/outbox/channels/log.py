@@ -38,8 +38,8 @@ class LogChannel:
         try:
             self._stream.write(msgspec.json.encode(line).decode() + "\n")
             self._stream.flush()
-        except OSError as error:
-            return Sent(Outcome.AGAIN, str(error))
+        except (OSError, ValueError):  # the reader is gone, or the stream is closed
+            return Sent(Outcome.AGAIN, "the stream cannot be written", reason="unavailable")
         return Sent(Outcome.SENT)
 
     async def close(self) -> None:

@@ -6,7 +6,6 @@ Times are RFC 3339 in UTC, customers stand by their ids; nothing here depends on
 import base64
 import math
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +15,7 @@ from detector.signals import LANGUAGES
 from detector.watch.anomaly import Cause
 from detector.watch.control import Fact
 from detector.watch.explanation import Account, explain_in_words
-from streams.store import queries, rows
+from streams.store import queries, rows, values
 from streams.store import tables as t
 from streams.store.queries import DeadLetter
 from streams.store.store import Store
@@ -33,18 +32,8 @@ _NOTICE_ORDER = ("kind", "episode", "at_ms", "when_ms", "state", "reason", "chan
 
 
 def rfc3339(ms: int | None) -> str | None:
-    """RFC 3339 in UTC of epoch milliseconds.
-
-    Examples
-    --------
-    >>> rfc3339(1_767_225_600_250), rfc3339(1_767_225_600_000)
-    ('2026-01-01T00:00:00.250Z', '2026-01-01T00:00:00Z')
-    """
-    if ms is None:
-        return None
-    seconds, rest = divmod(ms, 1_000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+    """RFC 3339 in UTC of epoch milliseconds."""
+    return None if ms is None else values.rfc3339(ms)
 
 
 def title_of(case: Case, language: str = "en") -> str:
@@ -88,6 +77,8 @@ def case_document(case: Case) -> Document:
         },
         "contacts": case.contacts,
         "verdict": None if case.verdict is None else case.verdict.value,
+        "assignee": case.assignee or None,
+        "approval": case.approval.value,
         "episode": case.episode,
         "merged_into": case.merged_into,
         "facts": [fact_document(fact) for fact in case.facts],

@@ -30,6 +30,8 @@ from detector.pack import pack, unpack
 from detector.watch.anomaly import Point
 
 Row = dict[str, Any]
+SEARCHED = 2_000
+"""So many characters of a case's titles, signals and causes are looked through."""
 
 _json = msgspec.json.Encoder(order="deterministic")
 
@@ -84,8 +86,16 @@ def case_row(case: Case) -> Row:
         "onset_ms": case.onset_ms,
         "opened_ms": case.opened_ms,
         "still_failing": 0 if case.affected is None else case.affected.still_failing,
+        "assignee": case.assignee,
+        "signals": f" {' '.join(case.signals)} ",
+        "search": _search_text(case),
         "body": _json.encode(case),
     }
+
+
+def _search_text(case: Case) -> str:
+    values = (value for cause in case.causes for value in cause.where.values())
+    return " ".join((*case.title.values(), *case.signals, *values)).casefold()[:SEARCHED]
 
 
 def case_of(row: Any) -> Case:

@@ -121,10 +121,19 @@ cases = Table(
     _need("onset_ms", BigInteger),
     _need("opened_ms", BigInteger),
     _had("still_failing", BigInteger),
+    _had("assignee", Text),
+    _had("signals", Text),
+    _had("search", Text),
     _need("body", LargeBinary),
     PrimaryKeyConstraint("tenant", "id"),
     Index("cases_by_state", "tenant", "state", "opened_ms"),
+    Index(
+        "cases_listed",
+        *("tenant", "opened_ms", "id", "state", "mode", "severity", "onset_ms", "still_failing", "assignee", "signals"),
+    ),
 )
+"""`signals` has a space before and after each name, `search` is what a search looks through: lists read an index, and
+the bodies of the cases that they show."""
 
 timeline = Table(
     "timeline",

@@ -1,5 +1,7 @@
 """What the running service keeps: who is at work, who may enter, who did what, what the world was told."""
 
+import json
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -7,6 +9,22 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
+
+
+def _fill_cases() -> None:
+    """Say of the cases that are there what their lists need; older ones have nobody assigned."""
+    cases = sa.table("cases", *map(sa.column, ("tenant", "id", "body", "still_failing", "signals", "search")))
+    here = (cases.c.tenant == sa.bindparam("of"), cases.c.id == sa.bindparam("case"))
+    for row in op.get_bind().execute(sa.select(cases.c.tenant, cases.c.id, cases.c.body)).all():
+        case = json.loads(row.body)
+        values = [value for cause in case.get("causes", ()) for value in cause["where"].values()]
+        words = [*case["title"].values(), *case["signals"], *values]
+        found = {
+            "still_failing": (case.get("affected") or {}).get("still_failing", 0),
+            "signals": f" {' '.join(case['signals'])} ",
+            "search": " ".join(words).casefold()[:2_000],
+        }
+        op.get_bind().execute(sa.update(cases).where(*here).values(found), {"of": row.tenant, "case": row.id})
 
 
 def upgrade() -> None:
@@ -117,8 +135,14 @@ def upgrade() -> None:
     with op.batch_alter_table("webhook_queue", schema=None) as batch_op:
         batch_op.create_index("webhook_queue_due", ["tenant", "state", "due_ms"], unique=False)
 
-    with op.batch_alter_table("cases", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("still_failing", sa.BigInteger(), server_default="0", nullable=False))
+    with op.batch_alter_table("cases", schema=None, recreate="always") as batch_op:
+        failing = sa.Column("still_failing", sa.BigInteger(), server_default="0", nullable=False)
+        batch_op.add_column(failing, insert_before="body")
+        for name in ("assignee", "signals", "search"):
+            batch_op.add_column(sa.Column(name, sa.Text(), server_default="", nullable=False), insert_before="body")
+    _fill_cases()
+    listed = ["tenant", "opened_ms", "id", "state", "mode", "severity", "onset_ms", "still_failing", "assignee"]
+    op.create_index("cases_listed", "cases", [*listed, "signals"], unique=False)
 
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.add_column(sa.Column("customer", sa.BigInteger(), server_default="0", nullable=False))

@@ -1,50 +1,19 @@
 """Who may do what: every route names the scope that it needs, or says that it is public.
 
-Scopes are a ladder but for `ingest`, which stands beside it: `read` < `operate` < `admin`. A route without a policy is
-an error at the start of the app, so that a new one can't be forgotten.
+A route without a policy is an error at the start of the app, so that a new one can't be forgotten.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.routing import APIRoute
 
-from streams.web.context import Web, web_of
+from streams.store.tokens import ALLOWS, Scope
+from streams.web.context import web_of
+from streams.web.principal import Principal
 from streams.web.problem import ProblemError
 
-
-class Scope(StrEnum):
-    INGEST = "ingest"
-    READ = "read"
-    OPERATE = "operate"
-    ADMIN = "admin"
-
-
-ALLOWS: dict[Scope, frozenset[Scope]] = {
-    Scope.INGEST: frozenset({Scope.INGEST}),
-    Scope.READ: frozenset({Scope.READ}),
-    Scope.OPERATE: frozenset({Scope.READ, Scope.OPERATE}),
-    Scope.ADMIN: frozenset(Scope),
-}
-"""What whoever holds a scope may do."""
-
-
-@dataclass(frozen=True)
-class Principal:
-    """Who asks."""
-
-    who: str
-    """For the audit log: `token:ID`, or the person's name."""
-    scope: Scope
-    via: str
-    """`token`, `session`, `proxy`."""
-
-    def may(self, scope: Scope) -> bool:
-        return scope in ALLOWS[self.scope]
-
+__all__ = ["ALLOWS", "Admin", "Ingest", "Operate", "Principal", "Read", "Scope", "check_policies", "needs", "public"]
 
 POLICY = "__policy__"
 
@@ -56,7 +25,7 @@ def needs(scope: Scope) -> Any:
     """
 
     async def check(request: Request) -> Principal:
-        principal = await authenticate(web_of(request), request)
+        principal = await web_of(request).identifier.identify(request)
         if principal is None:
             detail = "expected a sign-in or a token (Authorization: Bearer …); `tocsin token create` makes one"
             raise ProblemError(401, "not-signed-in", detail, {"WWW-Authenticate": "Bearer"})
@@ -78,13 +47,6 @@ def public() -> Any:
     return Depends(check)
 
 
-async def authenticate(web: Web, request: Request) -> Principal | None:
-    """Return who asks, or None."""
-    from streams.web.auth import identify
-
-    return await identify(web, request)
-
-
 def policy_of(route: APIRoute) -> list[str]:
     """Return the policies that a route states: exactly one, or the app does not start."""
 
@@ -103,7 +65,6 @@ def check_policies(app: FastAPI) -> None:
             raise RuntimeError(message)
 
 
-Check = Callable[[Request], Principal]
 Read = Annotated[Principal, needs(Scope.READ)]
 Operate = Annotated[Principal, needs(Scope.OPERATE)]
 Admin = Annotated[Principal, needs(Scope.ADMIN)]

@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from streams.web import problem
 from streams.web.access import check_policies
+from streams.web.auth import Auth
 from streams.web.context import Web
 
 
@@ -16,6 +17,7 @@ def create_app(web: Web) -> FastAPI:
         A route does not say who may ask it.
     """
     app = FastAPI(title="Tocsin", openapi_url=None, docs_url=None, redoc_url=None)
+    web.identifier = Auth(web)
     app.state.web = web
     problem.install(app)
     check_policies(app)

@@ -1,7 +1,7 @@
 """What every route works with: one tenant's store and settings, made once at the start of the web process."""
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, field
+from typing import Protocol, cast
 
 from fastapi import Request
 
@@ -9,6 +9,21 @@ from streams.clock import Clock
 from streams.settings import Settings
 from streams.store import Store
 from streams.store.directory import CustomerDirectory
+from streams.web.principal import Principal
+
+
+class Identifier(Protocol):
+    """Finds out who asks."""
+
+    async def identify(self, request: Request) -> Principal | None:
+        """Return who asks, or None.
+
+        Raises
+        ------
+        ProblemError
+            What they came with opens nothing any more, or too many guesses came from where they are.
+        """
+        ...
 
 
 @dataclass
@@ -19,6 +34,8 @@ class Web:
     store: Store
     directory: CustomerDirectory
     clock: Clock
+    identifier: Identifier = field(init=False)
+    """Made by `create_app`."""
 
     @property
     def tenant(self) -> str:

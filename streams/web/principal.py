@@ -1,0 +1,19 @@
+"""Who asks."""
+
+from dataclasses import dataclass
+
+from streams.store.tokens import ALLOWS, Scope
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Who asks, and what they may do."""
+
+    who: str
+    """For the audit log: `token:ID`, or `person:NAME`."""
+    scope: Scope
+    via: str
+    """`token`, `session`, `proxy`."""
+
+    def may(self, scope: Scope) -> bool:
+        return scope in ALLOWS[self.scope]

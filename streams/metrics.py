@@ -33,6 +33,7 @@ REASONS = ("late", "duplicate", "unwatched")
 class Kind(StrEnum):
     COUNTER = "counter"
     GAUGE = "gauge"
+    HISTOGRAM = "histogram"
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,62 @@ METRICS = (
     *(CASES, ANOMALIES),
     *(BUDGET, PERIOD, SPENT, THRESHOLD, SEGMENTS, NOISE, SHIFT),
 )
+
+UP = MetricDoc("tocsin_process_up", Kind.GAUGE, "1: the process has spoken in the last 15 seconds.", ("process",))
+CONFIG_OK = MetricDoc(
+    "tocsin_config_ok",
+    Kind.GAUGE,
+    "0: the configuration's files hold a mistake, and the one before stays in force.",
+    ("process",),
+)
+BACKLOG_BYTES = MetricDoc("tocsin_backlog_bytes", Kind.GAUGE, "Accepted at the door and not worked off yet.")
+BACKLOG_AGE = MetricDoc("tocsin_backlog_seconds", Kind.GAUGE, "For how long the oldest of it waits.")
+COMMANDS_WAITING = MetricDoc("tocsin_commands_waiting", Kind.GAUGE, "What people asked for and is not applied yet.")
+OPEN_CASES = MetricDoc("tocsin_open_cases", Kind.GAUGE, "Unfinished cases.", ("severity", "mode", "state"))
+UNACKNOWLEDGED = MetricDoc(
+    "tocsin_unacknowledged_seconds", Kind.GAUGE, "Age of the oldest live case that nobody has acknowledged."
+)
+OUTBOX = MetricDoc(
+    "tocsin_outbox_notices", Kind.GAUGE, "Notices that are waiting, claimed or unknown.", ("channel", "state")
+)
+OUTBOX_AGE = MetricDoc("tocsin_outbox_seconds", Kind.GAUGE, "For how long the oldest due notice waits.", ("channel",))
+DELIVERIES = MetricDoc(
+    "tocsin_deliveries_total",
+    Kind.COUNTER,
+    "Attempts to deliver, by what came of them and why.",
+    ("channel", "outcome", "reason"),
+)
+KILL_SWITCH = MetricDoc("tocsin_kill_switch", Kind.GAUGE, "1: nothing is sent.")
+CIRCUIT = MetricDoc("tocsin_circuit_open", Kind.GAUGE, "1: the channel is not tried for a while.", ("channel",))
+LIMIT = MetricDoc(
+    "tocsin_limit_reached", Kind.GAUGE, "1: notices wait because of a limit: signal, hour, rate, tier.", ("limit",)
+)
+WEBHOOKS = MetricDoc("tocsin_webhooks", Kind.GAUGE, "Subscriptions to the feed.", ("state",))
+WEBHOOK_QUEUE = MetricDoc("tocsin_webhook_entries", Kind.GAUGE, "Entries of the feed on their way.", ("state",))
+STREAMS = MetricDoc("tocsin_feed_clients", Kind.GAUGE, "Who reads the feed as it comes.")
+REQUESTS = MetricDoc(
+    "tocsin_http_requests_total", Kind.COUNTER, "Requests, by the route's template.", ("method", "route", "status")
+)
+REQUEST_SECONDS = MetricDoc(
+    "tocsin_http_request_seconds", Kind.HISTOGRAM, "How long an answer took.", ("method", "route")
+)
+DOOR_EVENTS = MetricDoc("tocsin_door_events_total", Kind.COUNTER, "Records that were accepted: they are on disk.")
+DOOR_BYTES = MetricDoc("tocsin_door_bytes_total", Kind.COUNTER, "Bytes of them, unpacked.")
+DOOR_REFUSED = MetricDoc(
+    "tocsin_door_refused_total", Kind.COUNTER, "Requests with events that were refused.", ("reason",)
+)
+DOOR_COMMIT = MetricDoc(
+    "tocsin_door_commit_seconds", Kind.HISTOGRAM, "How long a group of requests took to reach the disk."
+)
+
+SERVICE_METRICS = (
+    *(UP, CONFIG_OK, BACKLOG_BYTES, BACKLOG_AGE, COMMANDS_WAITING),
+    *(OPEN_CASES, UNACKNOWLEDGED),
+    *(OUTBOX, OUTBOX_AGE, DELIVERIES, KILL_SWITCH, CIRCUIT, LIMIT),
+    *(WEBHOOKS, WEBHOOK_QUEUE, STREAMS),
+    *(REQUESTS, REQUEST_SECONDS, DOOR_EVENTS, DOOR_BYTES, DOOR_REFUSED, DOOR_COMMIT),
+)
+"""What the running service says beside them: of its processes, the door, cases that wait for people, and sending."""
 
 Labels = tuple[str, ...]
 

@@ -320,6 +320,7 @@ class SendingSection(_Section):
     templates: str = Field(
         default="templates", description="Folder of your own words, relative to this file; see docs/notices.md."
     )
+    links: Texts = Field(default=(), description="Hosts that your own words may lead to, beside `service.public_url`.")
 
 
 class OidcSection(_Section):

@@ -7,12 +7,13 @@ and the value looks like a plain name.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import msgspec
 from babel.dates import format_date, format_time
 from jinja2.sandbox import SandboxedEnvironment
 
+from detector.desk.owntext import OwnText
 from detector.desk.records import Kind, Notice
 from detector.desk.templates import BODY, GREETING, LANGUAGES, SUBJECT
 from detector.desk.zones import local
@@ -179,6 +180,19 @@ def _sentence(text: str) -> str:
     return line if not line or line[-1] in ".!?…" else line + "."
 
 
+def values_of(facts: NoticeFacts, name: str, language: str) -> dict[str, str]:
+    """Return what fills the placeholders (`detector.desk.owntext.PLACEHOLDERS`): clean, short, one line each."""
+    return {
+        "name": "" if _ADDRESS.search(name) else clean(name, NAME_LENGTH),
+        "what": _what(facts.what, facts.cause, language),
+        "title": clean(text_of(facts.title, language), WHAT_LENGTH),
+        "when": moment(facts.when_ms, facts.at_ms, facts.time_zone, language),
+        "promise": clean(text_of(facts.promise, language), SENTENCE_LENGTH).rstrip(".!"),
+        "workaround": _sentence(text_of(facts.workaround, language)),
+        "failed": "yes" if facts.failed else "",
+    }
+
+
 def words(facts: NoticeFacts, name: str, language: str) -> Message:
     """Return the words of a notice.
 
@@ -202,21 +216,37 @@ def words(facts: NoticeFacts, name: str, language: str) -> Message:
     For now you can pay by virtual account or QRIS. We will write when it works again.'
     """
     language = language_of(language, "id")
-    values = {
-        "name": "" if _ADDRESS.search(name) else clean(name, NAME_LENGTH),
-        "what": _what(facts.what, facts.cause, language),
-        "title": clean(text_of(facts.title, language), WHAT_LENGTH),
-        "when": moment(facts.when_ms, facts.at_ms, facts.time_zone, language),
-        "promise": clean(text_of(facts.promise, language), SENTENCE_LENGTH).rstrip(".!"),
-        "workaround": _sentence(text_of(facts.workaround, language)),
-        "failed": facts.failed,
-    }
+    values = values_of(facts, name, language)
     key = (facts.kind, language)
     subject = clean(_subjects[key].render(values), SUBJECT_LENGTH)
-    for leave_out in ("", "promise", "workaround"):
-        if leave_out:
-            values[leave_out] = ""
-        body = _bodies[key].render(values)
-        if len(body) <= BODY_LENGTH:
-            break
+    body = _short_enough(_bodies[key].render, values, BODY_LENGTH)
     return Message(subject[:1].upper() + subject[1:], clean(body, BODY_LENGTH))
+
+
+def own_words(values: Mapping[str, str], subject: OwnText | None, body: OwnText, length: int) -> Message:
+    r"""Return what texts of the user's own say; the body keeps their line breaks, the subject may be "".
+
+    Examples
+    --------
+    >>> own_words({"name": "Budi", "when": "05:13 WIB"}, None, OwnText("Hi {{ name }},\nat {{ when }}."), 550).body
+    'Hi Budi,\nat 05:13 WIB.'
+    """
+    text = _short_enough(body.fill, values, length)
+    lines = [clean(line, length) for line in text.splitlines()]
+    kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
+    whole = "\n".join(kept).strip("\n")
+    if len(whole) > length:
+        whole = whole[: length - 1].rstrip() + "…"
+    return Message("" if subject is None else clean(subject.fill(values), SUBJECT_LENGTH), whole)
+
+
+def _short_enough(render: Callable[[Mapping[str, str]], str], values: Mapping[str, str], length: int) -> str:
+    """Return a text, without the promise, then without the workaround where it would be too long."""
+    left = dict(values)
+    text = render(left)
+    for name in ("promise", "workaround"):
+        if len(text) <= length:
+            break
+        left[name] = ""
+        text = render(left)
+    return text

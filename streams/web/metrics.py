@@ -1,0 +1,100 @@
+"""`GET /metrics`: what the web process counts itself, what the store holds, what the work process last said.
+
+Promises
+- Everything in it is in `streams.metrics`; no customer's id and no free text is a label.
+- What the work process published is passed on as it stands, so its sums go on over restarts of either.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+from streams import metrics as m
+from streams.metrics import Kind, MetricDoc
+from streams.store import Store
+from streams.store.standing import Standing, standing
+
+L = TypeVar("L", bound=tuple[str, ...])
+FRESH_MS = 15_000
+"""A process that has not spoken for longer is not up."""
+WORK, WEB = "work", "web"
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class WebNumbers:
+    """What the web process counts of itself, since its start."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = self._counter(m.REQUESTS)
+        self.request_seconds = self._histogram(m.REQUEST_SECONDS)
+        self.door_events = self._counter(m.DOOR_EVENTS)
+        self.door_bytes = self._counter(m.DOOR_BYTES)
+        self.door_refused = self._counter(m.DOOR_REFUSED)
+        self.door_commit = self._histogram(m.DOOR_COMMIT)
+
+    def _counter(self, doc: MetricDoc) -> Counter:
+        return Counter(doc.name.removesuffix("_total"), doc.help, doc.labels, registry=self.registry)
+
+    def _histogram(self, doc: MetricDoc) -> Histogram:
+        return Histogram(doc.name, doc.help, doc.labels, registry=self.registry, buckets=SECONDS)
+
+
+class StoreNumbers(Collector):
+    """What the store holds now, as metrics."""
+
+    def __init__(self, now: Standing, now_ms: int, *, kill_switch: bool, deliveries: Mapping[str, int]) -> None:
+        self._now, self._now_ms = now, now_ms
+        self._kill_switch, self._deliveries = kill_switch, deliveries
+
+    def collect(self) -> Iterator[Metric]:
+        now, age = self._now, self._age_s
+        work: Mapping[str, Any] = next((p.body for p in now.processes if p.name == WORK), {})
+        sending: Mapping[str, Any] = work.get("notifier", {})
+        yield _gauge(m.UP, {(p.name,): float(age(p.at_ms) * 1_000 < FRESH_MS) for p in now.processes})
+        yield _gauge(m.CONFIG_OK, {(p.name,): float(not p.body.get("config_error")) for p in now.processes})
+        yield _gauge(m.BACKLOG_BYTES, {(): now.backlog_bytes})
+        yield _gauge(m.BACKLOG_AGE, {(): age(now.backlog_since_ms)})
+        yield _gauge(m.COMMANDS_WAITING, {(): now.commands})
+        yield _gauge(m.OPEN_CASES, now.cases)
+        yield _gauge(m.UNACKNOWLEDGED, {(): age(now.unacknowledged_since_ms)})
+        yield _gauge(m.OUTBOX, now.outbox)
+        yield _gauge(m.OUTBOX_AGE, {(c,): age(since) for c, since in now.outbox_since_ms.items()})
+        yield _counted(m.DELIVERIES, {tuple(key.split("/", 2)): n for key, n in self._deliveries.items()})
+        yield _gauge(m.KILL_SWITCH, {(): float(self._kill_switch)})
+        yield _gauge(m.CIRCUIT, {(c,): float(state != "closed") for c, state in sending.get("circuits", {}).items()})
+        yield _gauge(m.LIMIT, {(name,): float(bound) for name, bound in sending.get("limits", {}).items()})
+        yield _gauge(m.WEBHOOKS, {(state,): n for state, n in now.webhooks.items()})
+        yield _gauge(m.WEBHOOK_QUEUE, {(state,): n for state, n in now.webhook_queue.items()})
+
+    def _age_s(self, since_ms: int | None) -> float:
+        return 0.0 if since_ms is None else max(0.0, (self._now_ms - since_ms) / 1_000)
+
+
+def exposition(store: Store, numbers: WebNumbers, now_ms: int, *, kill_switch: bool) -> str:
+    """Return the text that a scrape of the service gets."""
+    now = standing(store, now_ms)
+    registry = CollectorRegistry()
+    deliveries = store.tally().get("delivery", {})
+    registry.register(StoreNumbers(now, now_ms, kill_switch=kill_switch, deliveries=deliveries))
+    published = next((p.body.get("metrics", "") for p in now.processes if p.name == WORK), "")
+    return generate_latest(registry).decode() + generate_latest(numbers.registry).decode() + str(published)
+
+
+def _gauge(doc: MetricDoc, values: Mapping[L, float]) -> Metric:
+    assert doc.kind is Kind.GAUGE
+    family = GaugeMetricFamily(doc.name, doc.help, labels=doc.labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family
+
+
+def _counted(doc: MetricDoc, values: Mapping[L, float]) -> Metric:
+    family = CounterMetricFamily(doc.name.removesuffix("_total"), doc.help, labels=doc.labels)
+    for labels, value in sorted(values.items()):
+        family.add_metric(labels, value)
+    return family

@@ -155,6 +155,8 @@ class Runner:
         self.warnings: list[str] = []
         self.committed: Callable[[Effects], None] | None = None
         """Called with what each commit wrote."""
+        self.lenient = False
+        """Go on where nearly nothing is an event: one bad sender must not stop the others."""
         self._pending = _Pending()
         self._dirty = False
         """Something has happened since the last commit."""
@@ -162,7 +164,7 @@ class Runner:
         self._recent: deque[tuple[int, int]] = deque()
         self._recent_records = self._recent_invalid = 0
         self._resume()
-        self._committed_s = clock.monotonic_s()
+        self.committed_s = clock.monotonic_s()
 
     def _resume(self) -> None:
         """Take up the state of the last commit."""
@@ -316,7 +318,8 @@ class Runner:
             records, wrong = self._recent.popleft()
             self._recent_records -= records
             self._recent_invalid -= wrong
-        if self._recent_records < INVALID_RECORDS or self._recent_invalid <= INVALID_SHARE * self._recent_records:
+        few = self._recent_records < INVALID_RECORDS or self._recent_invalid <= INVALID_SHARE * self._recent_records
+        if self.lenient or few:
             return
         reasons = Counter(record.reason for record in batch.invalid).most_common(1)
         self.commit()
@@ -332,8 +335,14 @@ class Runner:
     @property
     def due(self) -> bool:
         """Whether some time has passed since the last commit, or much is waiting."""
-        passed = self._clock.monotonic_s() - self._committed_s >= self._commit_s
+        passed = self._clock.monotonic_s() - self.committed_s >= self._commit_s
         return passed or self._pending.rows >= COMMIT_ROWS
+
+    @property
+    def shows(self) -> bool:
+        """Whether something waits to be committed that people look at: cases, notices."""
+        desk = self._pending.effects.desk
+        return bool(desk.cases or desk.notices)
 
     def commit_when_due(self) -> None:
         if self.due:
@@ -364,11 +373,12 @@ class Runner:
             retried=pending.retried,
             worked_off=pending.worked_off,
             sources=pending.sources,
+            at_ms=self._clock.now_ms(),
         )
         self.store.commit(pending.effects, also)
         self.pipeline.committed()
         self._pending, self._dirty = _Pending(), False
-        self._committed_s = self._clock.monotonic_s()
+        self.committed_s = self._clock.monotonic_s()
         if self.committed is not None:
             self.committed(pending.effects)
 

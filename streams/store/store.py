@@ -7,8 +7,9 @@ Promises
 - Reads never wait for a writer.
 """
 
+import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,12 @@ RECORDING, LIVE = "recording", "live"
 
 _STEPS = ""
 """The position row that counts commits."""
+
+LOG = "<intake>"
+"""The position row that says how far the live log was worked off."""
+
+_NUMBERS = "<log>"
+"""The position row that numbers the live log's rows."""
 
 
 class Store:
@@ -119,7 +126,8 @@ class Store:
     def positions(self) -> dict[str, Position]:
         with self.reading() as connection:
             found = connection.execute(sa.select(t.position).where(t.position.c.tenant == self.tenant))
-            return {row.source: Position(row.next, row.detail) for row in found if row.source != _STEPS}
+            own = (_STEPS, _NUMBERS)
+            return {row.source: Position(row.next, row.detail) for row in found if row.source not in own}
 
     def snapshot(self) -> Snapshot | None:
         """Return the last committed snapshot.
@@ -171,7 +179,8 @@ class Store:
             self._fence(connection, Advance(_STEPS, steps or None, steps + 1))
             for advance in also.advances:
                 self._fence(connection, advance)
-            Writer(connection, self.tenant).write(effects, also)
+            live = _meta(connection, "mode") == LIVE.encode()
+            Writer(connection, self.tenant, feeds=live).write(effects, also)
             if also.snapshot is not None:
                 self._write_snapshot(connection, also.snapshot)
         self._steps = steps + 1
@@ -237,32 +246,89 @@ class Store:
 
     # --- the live log ---------------------------------------------------------------------------------------------
 
-    def append_intake(self, found: Sequence[IntakeRow], advances: Sequence[Advance] = ()) -> None:
+    def append_intake(self, found: Sequence[IntakeRow], advances: Sequence[Advance] = ()) -> list[IntakeRow]:
         """Make blocks and ticks durable before anything is made of them, with how far their files were read.
+
+        Returns them as they stand in the log. Several processes may append: numbers have no gap, and whoever reads up
+        to a number has read every row below it.
 
         Raises
         ------
         FencedError
-            Another process appended, or read these files, meanwhile.
+            Another process read these files meanwhile.
         """
         with self.transaction() as connection:
             for advance in advances:
                 self._fence(connection, advance)
-            values = [
-                {"tenant": self.tenant, **{f: getattr(row, f) for f in IntakeRow.__dataclass_fields__}} for row in found
-            ]
-            connection.execute(sa.insert(t.intake), values)
+            return self._append(connection, found)
 
-    def intake(self, from_seq: int) -> Iterator[IntakeRow]:
+    def append_blocks(
+        self, source: str, blocks: Sequence[bytes], ingest_ms: int, detail: bytes = b""
+    ) -> list[IntakeRow]:
+        """Make what came from a source without places of its own durable; its place is the bytes that came before."""
+        with self.transaction() as connection:
+            at = self._take(connection, source, sum(map(len, blocks)), lambda: 0)
+            found = []
+            for block in blocks:
+                found.append(IntakeRow(source, at, at + len(block), ingest_ms, block, detail))
+                at += len(block)
+            return self._append(connection, found)
+
+    def _append(self, connection: sa.Connection, found: Sequence[IntakeRow]) -> list[IntakeRow]:
+        first = self._take(connection, _NUMBERS, len(found), lambda: self._unused(connection))
+        numbered = [dataclasses.replace(row, seq=first + i) for i, row in enumerate(found)]
+        values = [
+            {"tenant": self.tenant, **{f: getattr(row, f) for f in IntakeRow.__dataclass_fields__}} for row in numbered
+        ]
+        if values:
+            connection.execute(sa.insert(t.intake), values)
+        return numbered
+
+    def _take(self, connection: sa.Connection, counter: str, n: int, start: Callable[[], int]) -> int:
+        """Take the next `n` of a counter, and hold it until the commit: so numbers are given in the commits' order."""
+        this = (t.position.c.tenant == self.tenant) & (t.position.c.source == counter)
+        raised = sa.update(t.position).where(this).values(next=t.position.c.next + n).returning(t.position.c.next)
+        after = connection.execute(raised).scalar_one_or_none()
+        if after is None:
+            row = {"tenant": self.tenant, "source": counter, "next": start(), "detail": b""}
+            connection.execute(rows.upsert(t.position, replace=False), row)
+            after = connection.execute(raised).scalar_one()
+        return int(after) - n
+
+    def _unused(self, connection: sa.Connection) -> int:
+        """Return the first number of a log that was begun before there was a counter."""
+        newest = sa.select(sa.func.max(t.intake.c.seq)).where(t.intake.c.tenant == self.tenant)
+        found = connection.execute(newest).scalar_one_or_none()
+        read = sa.select(t.position.c.next).where(t.position.c.tenant == self.tenant, t.position.c.source == LOG)
+        worked_off = connection.execute(read).scalar_one_or_none()
+        return max(0 if found is None else int(found) + 1, int(worked_off or 0))
+
+    def intake(self, from_seq: int, limit: int | None = None) -> Iterator[IntakeRow]:
         """Yield the live log's rows from `from_seq` on."""
+        wanted = (
+            sa.select(t.intake)
+            .where(t.intake.c.tenant == self.tenant, t.intake.c.seq >= from_seq)
+            .order_by(t.intake.c.seq)
+            .limit(limit)
+        )
         with self.reading() as connection:
-            wanted = (
-                sa.select(t.intake)
-                .where(t.intake.c.tenant == self.tenant, t.intake.c.seq >= from_seq)
-                .order_by(t.intake.c.seq)
-            )
             for row in connection.execute(wanted).yield_per(16):
-                yield IntakeRow(row.seq, row.source, row.position, row.next, row.ingest_ms, row.data, row.detail)
+                yield IntakeRow(row.source, row.position, row.next, row.ingest_ms, row.data, row.detail, row.seq)
+
+    def unread(self) -> tuple[int, list[tuple[int, int]]]:
+        """Return up to where the live log is worked off, and number and size of each row that is still there."""
+        read = sa.select(t.position.c.next).where(t.position.c.tenant == self.tenant, t.position.c.source == LOG)
+        sizes = sa.select(t.intake.c.seq, sa.func.coalesce(sa.func.length(t.intake.c.data), 0))
+        with self.reading() as connection:
+            worked_off = int(connection.execute(read).scalar_one_or_none() or 0)
+            left = sizes.where(t.intake.c.tenant == self.tenant, t.intake.c.seq >= worked_off).order_by(t.intake.c.seq)
+            return worked_off, [(int(seq), int(size)) for seq, size in connection.execute(left)]
+
+    def worked_off(self) -> int:
+        """Return up to where the live log is worked off."""
+        read = sa.select(t.position.c.next).where(t.position.c.tenant == self.tenant, t.position.c.source == LOG)
+        with self.reading() as connection:
+            return int(connection.execute(read).scalar_one_or_none() or 0)
 
     # --- sums -----------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -44,6 +45,7 @@ from streams.store import Advance, Commit, Snapshot, Store, database, migrate, o
 from streams.store import tables as t
 from streams.store.database import DamagedStoreError
 from streams.store.history import StoreHistory
+from streams.store.store import LOG
 from streams.store.values import InForce, IntakeRow
 
 
@@ -431,11 +433,59 @@ def test_commands_wait_in_the_inbox_until_they_are_answered(store: Store) -> Non
 
 
 def test_the_live_log_is_read_from_where_a_snapshot_stands(store: Store) -> None:
-    log = [IntakeRow(i, "log", i * 10, i * 10 + 10, 1_000 + i, None if i == 2 else b"x", b"d") for i in range(1, 5)]
-    store.append_intake(log)
-    assert list(store.intake(2)) == log[1:]
-    store.commit(Effects(), Commit(worked_off=3))
-    assert list(store.intake(0)) == log[2:]
+    log = [IntakeRow("log", i * 10, i * 10 + 10, 1_000 + i, None if i == 2 else b"x", b"d") for i in range(4)]
+    numbered = store.append_intake(log)
+    assert [row.seq for row in numbered] == [0, 1, 2, 3]
+    assert list(store.intake(1)) == numbered[1:]
+    assert list(store.intake(1, limit=2)) == numbered[1:3]
+    store.commit(Effects(), Commit(worked_off=2))
+    assert list(store.intake(0)) == numbered[2:]
+
+
+def test_numbers_of_the_live_log_go_on_where_all_of_it_was_worked_off(store: Store) -> None:
+    store.append_blocks("http", [b"one\n", b"three\n"], 5)
+    store.commit(Effects(), Commit(worked_off=2, advances=[Advance(LOG, None, 2)]))
+    (row,) = store.append_blocks("http", [b"two\n"], 6)
+    assert (row.seq, row.position, row.next, row.ingest_ms) == (2, 10, 14, 6)
+    assert store.unread() == (2, [(2, 4)])
+    assert store.worked_off() == 2
+
+
+def test_a_log_that_was_begun_before_it_had_a_counter_goes_on(store: Store) -> None:
+    old = {
+        "tenant": store.tenant,
+        "source": "log",
+        "position": 0,
+        "next": 1,
+        "ingest_ms": 1,
+        "data": b"x",
+        "detail": b"",
+    }
+    with store.transaction() as connection:
+        connection.execute(sa.insert(t.intake), [{**old, "seq": 6}, {**old, "seq": 7}])
+    assert store.append_blocks("http", [b"x\n"], 1)[0].seq == 8
+    with store.transaction() as connection:
+        connection.execute(sa.delete(t.intake))
+        connection.execute(sa.delete(t.position))
+    store.commit(Effects(), Commit(advances=[Advance(LOG, None, 30)]))
+    assert store.append_blocks("http", [b"x\n"], 1)[0].seq == 30
+
+
+@pytest.mark.slow
+def test_several_writers_number_the_live_log_without_a_gap_and_in_the_order_of_their_commits(store: Store) -> None:
+    """A reader that goes on from the last number it saw must never miss a row that is committed later."""
+    seen: list[int] = []
+    writers = [
+        threading.Thread(target=lambda: [store.append_blocks("http", [b"x\n"] * 3, 1) for _ in range(40)])
+        for _ in range(3)
+    ]
+    for writer in writers:
+        writer.start()
+    while len(seen) < 360:
+        seen += [row.seq for row in store.intake(len(seen))]
+    for writer in writers:
+        writer.join()
+    assert seen == list(range(360))
 
 
 def test_history_shows_committed_and_pending_windows_once_and_in_order(store: Store) -> None:

@@ -22,7 +22,7 @@ from detector.fields import duration_text
 from detector.signals import Condition
 from streams.cli.common import Command, Group
 from streams.cli.main import cli
-from streams.metrics import METRICS
+from streams.metrics import METRICS, SERVICE_METRICS, MetricDoc
 from streams.sections import Document, Duration
 from streams.settings import SIGNALS, defaults_directory
 
@@ -119,6 +119,13 @@ told in [the budget](../budget.md) and [detection](../detection.md).
 
 The reasons of `tocsin_events_dropped_total` are `late` (its window was closed), `duplicate` (its id was seen) and
 `unwatched` (no signal counts it); those of `tocsin_dead_letters` are on [the page of the input](../input.md).
+
+## Of the running service
+
+`GET /metrics` of `tocsin run` answers with the ones above and these; those of a moment are read from the
+store when they are asked for.
+
+{service}
 """
 
 
@@ -133,8 +140,11 @@ def pages() -> dict[str, str]:
 
 
 def _metrics_page() -> str:
-    rows = [(f"`{m.name}`", m.kind.value, ", ".join(f"`{label}`" for label in m.labels), m.help) for m in METRICS]
-    return f"{_MADE}\n\n" + _METRICS.format(table=_table(rows, ("metric", "is a", "labels", "meaning")))
+    def table(metrics: Sequence[MetricDoc]) -> str:
+        rows = [(f"`{m.name}`", m.kind.value, ", ".join(f"`{label}`" for label in m.labels), m.help) for m in metrics]
+        return _table(rows, ("metric", "is a", "labels", "meaning"))
+
+    return f"{_MADE}\n\n" + _METRICS.format(table=table(METRICS), service=table(SERVICE_METRICS))
 
 
 def _signals_page() -> str:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from detector.counter.record import SignalWindow, WindowRecord
 from detector.desk.probability import CONFIRMED, probability
 from detector.desk.problems import Strand
-from detector.desk.records import Affected, CustomerState, Grade, LedgerRow
+from detector.desk.records import Affected, CustomerState, Grade, Kind, LedgerRow
 from detector.events import Floats, Ints
 
 NEVER = -1
@@ -40,9 +40,9 @@ COLUMNS: dict[str, tuple[str, int, int]] = {
     "contact_ms": ("i8", NEVER, 0),  # first and last contact since the onset
     "contact_last_ms": ("i8", NEVER, 0),
     "shown": ("i8", 0, 8),  # the row as it was last given out
-    "state": ("i1", 0, 3),  # per kind of notice; the rest: notices.py
-    "reason": ("i1", 0, 3),
-    "until_ms": ("i8", NEVER, 3),
+    "state": ("i1", 0, len(Kind)),  # per kind of notice; the rest: notices.py
+    "reason": ("i1", 0, len(Kind)),
+    "until_ms": ("i8", NEVER, len(Kind)),
     "told": ("i1", 0, 0),
     "told_episode": ("i4", 0, 0),
     "ever": ("i1", 0, 0),

@@ -118,10 +118,11 @@ def candidates(file: CaseFile, policy: Policy, now_ms: int) -> list[tuple[int, I
     correction = np.zeros(ledger.n, np.bool_)
     if case.state in (CaseState.RESOLVED, CaseState.DISMISSED):
         correction = (ledger["owed"] > 0) & (~active | wrong) & undecided[:, _CORRECTION]
-    kinds = [problem | due[:, _PROBLEM], resolved | due[:, _RESOLVED], correction | due[:, _CORRECTION]]
+    kinds = [problem, resolved, correction, *(np.zeros(ledger.n, np.bool_) for _ in KINDS[3:])]
     if case.state is CaseState.MERGED:
         return _held(ledger)
-    return [(k, np.flatnonzero(rows)) for k, rows in enumerate(kinds) if rows.any()]
+    wanted = [rows | due[:, k] for k, rows in enumerate(kinds)]
+    return [(k, np.flatnonzero(rows)) for k, rows in enumerate(wanted) if rows.any()]
 
 
 def look_again_ms(file: CaseFile) -> int:

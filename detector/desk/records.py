@@ -243,11 +243,13 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Kind(StrEnum):
-    """What a notice says."""
+    """What a notice says. Stored by position in snapshots: append only."""
 
     PROBLEM = "problem"
     RESOLVED = "resolved"
     CORRECTION = "correction"
+    FOLLOW_UP = "follow-up"  # it still fails, and we are still at it
+    TRY_AGAIN = "try-again"  # a person says that it works: those who wait can try
 
 
 class Decision(StrEnum):

@@ -22,6 +22,10 @@ SUBJECT: dict[tuple[Kind, str], str] = {
     (Kind.RESOLVED, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: sudah normal kembali",
     (Kind.CORRECTION, "en"): "{% if what %}Your {{ what }}{% else %}{{ title }}{% endif %}: a correction",
     (Kind.CORRECTION, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: ralat",
+    (Kind.FOLLOW_UP, "en"): "{% if what %}Your {{ what }}{% else %}{{ title }}{% endif %}: we are still at it",
+    (Kind.FOLLOW_UP, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: masih kami tangani",
+    (Kind.TRY_AGAIN, "en"): "{% if what %}Your {{ what }}{% else %}{{ title }}{% endif %}: you can try again",
+    (Kind.TRY_AGAIN, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: silakan coba lagi",
 }
 
 BODY: dict[tuple[Kind, str], str] = {
@@ -61,5 +65,31 @@ BODY: dict[tuple[Kind, str], str] = {
         "kami sebelumnya mengabari Anda tentang "
         "{% if what %}{{ what }} Anda{% else %}gangguan ({{ title }}){% endif %} {{ when }}."
         " Setelah diperiksa kembali, itu bukan bagian dari gangguan di sisi kami. Mohon maaf atas kekeliruan ini."
+    ),
+    (Kind.FOLLOW_UP, "en"): (
+        "{% if what %}your {{ what }} at {{ when }} "
+        "{% if failed %}did not go through either{% else %}did not work as it should either{% endif %}."
+        "{% else %}what we wrote to you about ({{ title }}) still did not work for you at {{ when }}.{% endif %}"
+        " We are still working on it{% if promise %}; {{ promise }}{% endif %}."
+        "{% if workaround %} {{ workaround }}{% endif %}"
+        " We will write when it works again."
+    ),
+    (Kind.FOLLOW_UP, "id"): (
+        "{% if what %}{{ what }} Anda {{ when }} "
+        "{% if failed %}juga belum berhasil{% else %}juga belum berjalan semestinya{% endif %}."
+        "{% else %}gangguan yang kami kabarkan ({{ title }}) masih Anda alami {{ when }}.{% endif %}"
+        " Kami masih menanganinya{% if promise %}; {{ promise }}{% endif %}."
+        "{% if workaround %} {{ workaround }}{% endif %}"
+        " Kami kabari begitu kembali normal."
+    ),
+    (Kind.TRY_AGAIN, "en"): (
+        "the fault behind {% if what %}your {{ what }}{% else %}what we wrote to you about ({{ title }}){% endif %}"
+        " at {{ when }} has been fixed."
+        " You can try again now. Thank you for your patience."
+    ),
+    (Kind.TRY_AGAIN, "id"): (
+        "gangguan {% if what %}pada {{ what }} Anda{% else %}yang kami kabarkan ({{ title }}){% endif %}"
+        " {{ when }} sudah diperbaiki."
+        " Silakan coba lagi sekarang. Terima kasih atas kesabaran Anda."
     ),
 }

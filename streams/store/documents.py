@@ -5,7 +5,8 @@ Times are RFC 3339 in UTC, customers stand by their ids; nothing here depends on
 
 import base64
 import math
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,9 +16,10 @@ from detector.signals import LANGUAGES
 from detector.watch.anomaly import Cause
 from detector.watch.control import Fact
 from detector.watch.explanation import Account, explain_in_words
-from streams.store import queries, rows, values
+from streams.store import pages, queries, rows, values
 from streams.store import tables as t
-from streams.store.queries import DeadLetter
+from streams.store.pages import Hit
+from streams.store.queries import DeadLetter, Delivery
 from streams.store.store import Store
 
 Document = dict[str, Any]
@@ -110,11 +112,26 @@ def fact_document(fact: Fact) -> Document:
 
 def case_in_full(store: Store, case: Case) -> Document:
     """Return a case with its story and the numbers behind it, as `tocsin cases show --json` prints it."""
-    story = [
+    why = [account_document(account) for account in case.accounts]
+    return {
+        **case_document(case),
+        "why": why,
+        "timeline": timeline_documents(store, case.id),
+        "points": evidence_documents(store, case.id),
+    }
+
+
+def timeline_documents(store: Store, case: str) -> list[Document]:
+    """Return a case's story."""
+    return [
         {"at": rfc3339(entry.at_ms), "what": entry.what, "by": entry.by, "detail": entry.detail}
-        for entry in queries.timeline(store, case.id)
+        for entry in queries.timeline(store, case)
     ]
-    points = [
+
+
+def evidence_documents(store: Store, case: str) -> list[Document]:
+    """Return a case's observed and expected numbers, by signal and window."""
+    return [
         {
             "signal": entry.signal,
             "window": rfc3339(entry.point.window_ms),
@@ -124,10 +141,8 @@ def case_in_full(store: Store, case: Case) -> Document:
             "low": entry.point.low,
             "high": entry.point.high,
         }
-        for entry in queries.evidence(store, case.id)
+        for entry in queries.evidence(store, case)
     ]
-    why = [account_document(account) for account in case.accounts]
-    return {**case_document(case), "why": why, "timeline": story, "points": points}
 
 
 def account_document(account: Account) -> Document:
@@ -167,23 +182,29 @@ def account_document(account: Account) -> Document:
 
 def affected_documents(store: Store, case: str) -> list[Document]:
     """Return who is hit, by customer, as `tocsin affected --json` prints it."""
-    of: dict[int, list[Document]] = {}
-    for notice in queries.notices(store, case):
-        of.setdefault(notice.customer, []).append(
-            {
-                "kind": notice.kind.value,
-                "channel": notice.channel,
-                "state": notice.state.value,
-                "reason": notice.reason,
-                "at": rfc3339(notice.at_ms),
-            }
-        )
-    found = list(queries.ledger(store, case))
-    names = queries.names(store, [row.customer for row in found])
-    documents = [
-        _ledger_document(row, names.get(row.customer, ERASED)) | {"notices": of.get(row.customer, [])} for row in found
-    ]
+    found = pages.affected_page(store, case, limit=sys.maxsize - 1).items
+    documents = hit_documents(store, case, found)
     return sorted(documents, key=lambda d: (d["customer"], d["first_failure"], d["last_failure"], d["tries"]))
+
+
+def hit_documents(store: Store, case: str, hits: Sequence[Hit]) -> list[Document]:
+    """Return these affected customers with what was decided to tell them, in the order given."""
+    of = pages.notices_of(store, case, [hit.row.customer for hit in hits])
+    return [
+        _ledger_document(hit.row, ERASED if hit.id is None else hit.id)
+        | {"notices": [_told(notice) for notice in of.get(hit.row.customer, ())]}
+        for hit in hits
+    ]
+
+
+def _told(notice: Notice) -> Document:
+    return {
+        "kind": notice.kind.value,
+        "channel": notice.channel,
+        "state": notice.state.value,
+        "reason": notice.reason,
+        "at": rfc3339(notice.at_ms),
+    }
 
 
 def _ledger_document(row: LedgerRow, customer: str) -> Document:
@@ -223,7 +244,7 @@ def why_document(store: Store, case: Case, customer: int) -> Document:
         "rule": rule_of(latest),
         "until": rfc3339(latest.until_ms),
         "checks": _checks(latest),
-        "notices": [_decided(store, notice) for notice in decided],
+        "notices": decided_documents(store, decided),
     }
 
 
@@ -241,7 +262,13 @@ def _checks(notice: Notice) -> list[Document]:
     ]
 
 
-def _decided(store: Store, notice: Notice) -> Document:
+def decided_documents(store: Store, notices: Sequence[Notice]) -> list[Document]:
+    """Return these decisions with the rules' answers and the attempts to deliver, in the order given."""
+    of = pages.deliveries_of(store, [notice.id for notice in notices])
+    return [_decided(notice, of.get(notice.id, ())) for notice in notices]
+
+
+def _decided(notice: Notice, deliveries: Sequence[Delivery]) -> Document:
     return {
         "kind": notice.kind.value,
         "episode": notice.episode,
@@ -254,10 +281,29 @@ def _decided(store: Store, notice: Notice) -> Document:
         "at": rfc3339(notice.at_ms),
         "checks": _checks(notice),
         "deliveries": [
-            {"channel": d.channel, "outcome": d.outcome, "at": rfc3339(d.at_ms), "detail": d.detail}
-            for d in queries.deliveries(store, notice.id)
+            {"channel": d.channel, "outcome": d.outcome, "at": rfc3339(d.at_ms), "detail": d.detail} for d in deliveries
         ],
     }
+
+
+def notice_documents(store: Store, notices: Sequence[Notice]) -> list[Document]:
+    """Return notices with whom they are for, in the order given."""
+    names = queries.names(store, [notice.customer for notice in notices])
+    return [
+        {
+            "id": notice.id,
+            "case": notice.case,
+            "customer": names.get(notice.customer, ERASED),
+            **decided,
+            "language": notice.language,
+            "signal": notice.signal,
+            "where": notice.cause,
+            "when": rfc3339(notice.when_ms),
+            "stale": rfc3339(notice.stale_ms),
+            "priority": notice.priority,
+        }
+        for notice, decided in zip(notices, decided_documents(store, notices), strict=True)
+    ]
 
 
 def dead_document(letter: DeadLetter) -> Document:

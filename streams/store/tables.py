@@ -445,9 +445,13 @@ webhook = Table(
     _need("reason", Text),
     _need("from_seq", BigInteger),
     _need("created_ms", BigInteger),
+    _may("delivered_ms", BigInteger),
+    _may("failing_ms", BigInteger),
+    _need("answer", Text),
     PrimaryKeyConstraint("tenant", "id"),
 )
-"""Who wants the feed: `active` or `disabled` with the reason; `from_seq` is the next one to queue for them."""
+"""Who wants the feed: `active`, `paused`, or `disabled` with the reason; `from_seq` is the next one to queue for them,
+`failing_ms` since when every delivery fails, `answer` what the last one got."""
 
 webhook_queue = Table(
     "webhook_queue",
@@ -462,4 +466,4 @@ webhook_queue = Table(
     PrimaryKeyConstraint("tenant", "webhook", "seq"),
     Index("webhook_queue_due", "tenant", "state", "due_ms"),
 )
-"""Feed entries on their way to a webhook: `waiting`, `sent`, `failed` (given up)."""
+"""Feed entries on their way to a webhook: `waiting`, `sent`, `failed` (given up); `due_ms` is of a settled one when."""

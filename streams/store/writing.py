@@ -9,7 +9,7 @@ from detector.decode.customers import alias_forms, customer_key
 from detector.desk.records import NoticeState
 from detector.events import Invalid
 from detector.pipeline import Effects
-from streams.store import rows
+from streams.store import feeding, rows
 from streams.store import tables as t
 from streams.store.values import Commit, InForce
 
@@ -20,17 +20,21 @@ _BATCH = 500
 
 
 class Writer:
-    """Writes one step's effects inside a transaction."""
+    """Writes one step's effects inside a transaction; with `feeds`, what the world is told of them too."""
 
-    def __init__(self, connection: sa.Connection, tenant: str) -> None:
-        self._connection, self._tenant = connection, tenant
+    def __init__(self, connection: sa.Connection, tenant: str, *, feeds: bool = False) -> None:
+        self._connection, self._tenant, self._feeds = connection, tenant, feeds
 
     def write(self, effects: Effects, also: Commit) -> None:
         sources = also.sources or [""] * len(effects.invalid)
         dead = list(zip(sources, effects.invalid, strict=True))
         self._windows(effects)
         self._put(t.desk_log, map(rows.log_row, effects.log), replace=False)
+        before = feeding.known_before(self._connection, self._tenant, effects.desk) if self._feeds else None
         self._desk(effects)
+        if before is not None:
+            told = feeding.derive(effects.desk, before)
+            feeding.append(self._connection, self._tenant, told, also.at_ms)
         self._dead(dead)
         self._retried(also.retried)
         self._bare_customers(effects.customers)

@@ -119,6 +119,9 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("from_seq", sa.BigInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
+        sa.Column("delivered_ms", sa.BigInteger(), nullable=True),
+        sa.Column("failing_ms", sa.BigInteger(), nullable=True),
+        sa.Column("answer", sa.Text(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_table(

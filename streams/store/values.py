@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from datetime import UTC, datetime
 
 ENGINE = "1"
 """Version of what a snapshot holds; a snapshot of another one is not restored."""
@@ -92,21 +91,6 @@ class Commit:
     """Numbers of dead letters that were read again: they are taken out, and counted as what they are now."""
     sources: Sequence[str] = ()
     """Where each of the effects' invalid records came from."""
-    at_ms: int = 0
-    """What time it is: when the feed tells what this brought."""
-
-
-def rfc3339(ms: int) -> str:
-    """Return epoch milliseconds as RFC 3339 in UTC.
-
-    Examples
-    --------
-    >>> rfc3339(1_767_225_600_250), rfc3339(1_767_225_600_000)
-    ('2026-01-01T00:00:00.250Z', '2026-01-01T00:00:00Z')
-    """
-    seconds, rest = divmod(ms, 1_000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
     at_ms: int = 0
     """What time it is: when the feed tells what this brought."""
 

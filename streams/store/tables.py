@@ -228,11 +228,16 @@ outbox = Table(
     _had("case_id", Text),
     _had("signal", Text),
     _had("kind", Text),
-    _had("priority", BigInteger),
+    _had("rank", BigInteger),
+    _had("at_ms", BigInteger),
     PrimaryKeyConstraint("tenant", "notice"),
-    Index("outbox_due", "tenant", "state", "due_ms"),
+    Index("outbox_next", "tenant", "state", "channel", "signal", "rank", "due_ms"),
+    Index("outbox_stale", "tenant", "state", "stale_ms"),
+    Index("outbox_by_customer", "tenant", "customer", "state"),
 )
-"""What is to be sent: `waiting`, `claimed` (being sent), `sent`, `failed`, `suppressed`, `unknown`."""
+"""What is to be sent: `waiting`, `claimed` (being sent), `sent`, `failed`, `suppressed`, `unknown` (a person decides).
+Of those that are due the lowest `rank` (the notice's priority, negated) goes first. `at_ms` is when it was decided,
+`due_ms` when it is looked at next, `attempts` counts those on this channel."""
 
 delivery = Table(
     "delivery",
@@ -249,6 +254,7 @@ delivery = Table(
     _had("signal", Text),
     PrimaryKeyConstraint("tenant", "notice", "attempt"),
     Index("delivery_by_time", "tenant", "channel", "at_ms"),
+    Index("delivery_by_customer", "tenant", "customer", "at_ms"),
 )
 """Attempts and what came of them. Attempt 0 is the simulated one of a recording or a dry run."""
 
@@ -316,6 +322,17 @@ erased = Table(
     sqlite_with_rowid=False,
 )
 """Tombstones: the salted hashes of an erased customer's id and aliases, who stays unknown whatever comes later."""
+
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    _need("tenant", Text),
+    _need("key", BigInteger),
+    _need("channel", Text),
+    PrimaryKeyConstraint("tenant", "key", "channel"),
+    sqlite_with_rowid=False,
+)
+"""On which channels customers want nothing any more (`all`: on none), whatever an import says."""
 
 intake = Table(
     "intake",

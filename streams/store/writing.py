@@ -89,7 +89,7 @@ class Writer:
                 simulated.append({**common, "attempt": 0, "outcome": "simulated", "at_ms": notice.at_ms, "detail": ""})
             elif notice.state is NoticeState.QUEUED:
                 times = {"due_ms": notice.at_ms, "stale_ms": notice.stale_ms, "claimed_ms": None}
-                rank = {"kind": notice.kind.value, "priority": notice.priority}
+                rank = {"kind": notice.kind.value, "rank": -notice.priority, "at_ms": notice.at_ms}
                 queued.append({**common, "state": "waiting", "attempts": 0, **times, **rank})
         self._put(t.delivery, simulated, replace=False)
         self._put(t.outbox, queued, replace=False)

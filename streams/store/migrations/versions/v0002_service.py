@@ -29,6 +29,14 @@ def _fill_cases() -> None:
 
 def upgrade() -> None:
     op.create_table(
+        "withdrawn",
+        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("key", sa.BigInteger(), nullable=False),
+        sa.Column("channel", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "key", "channel"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "audit",
         sa.Column("tenant", sa.Text(), nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
@@ -152,6 +160,7 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("case_id", sa.Text(), server_default="", nullable=False))
         batch_op.add_column(sa.Column("signal", sa.Text(), server_default="", nullable=False))
         batch_op.create_index("delivery_by_time", ["tenant", "channel", "at_ms"], unique=False)
+        batch_op.create_index("delivery_by_customer", ["tenant", "customer", "at_ms"], unique=False)
 
     with op.batch_alter_table("notices", schema=None) as batch_op:
         batch_op.add_column(sa.Column("priority", sa.BigInteger(), server_default="0", nullable=False))
@@ -161,4 +170,9 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("case_id", sa.Text(), server_default="", nullable=False))
         batch_op.add_column(sa.Column("signal", sa.Text(), server_default="", nullable=False))
         batch_op.add_column(sa.Column("kind", sa.Text(), server_default="", nullable=False))
-        batch_op.add_column(sa.Column("priority", sa.BigInteger(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("rank", sa.BigInteger(), server_default="0", nullable=False))
+        batch_op.add_column(sa.Column("at_ms", sa.BigInteger(), server_default="0", nullable=False))
+        batch_op.drop_index("outbox_due")
+        batch_op.create_index("outbox_stale", ["tenant", "state", "stale_ms"], unique=False)
+        batch_op.create_index("outbox_by_customer", ["tenant", "customer", "state"], unique=False)
+        batch_op.create_index("outbox_next", ["tenant", "state", "channel", "signal", "rank", "due_ms"], unique=False)

@@ -1,0 +1,112 @@
+"""The kill switch: while it is on, nothing is handed to a channel, whoever runs.
+
+It stands in two places, each of which is enough: a file beside the store (`<db>.kill`; an empty one made by hand
+counts) and a value in the store. So it works where the store is locked or its disk is full, and it survives a restart
+and a store that was put back. Off means that neither is there.
+
+Promises
+- A running notifier looks before every message, and at least every second.
+- What waits stays waiting; nothing is dropped while the switch is on.
+- Who turned it, when and why is in the audit log.
+"""
+
+from pathlib import Path
+
+import msgspec
+import sqlalchemy as sa
+
+from detector.errors import UnreachableError
+from streams.clock import SystemClock
+from streams.store import Store, audit, rows
+from streams.store import tables as t
+
+META = "kill_switch"
+
+
+class KillSwitch(msgspec.Struct, frozen=True):
+    """How the switch stands. `by`, `reason` and `at_ms` are unknown where somebody only made the file."""
+
+    on: bool
+    by: str = ""
+    reason: str = ""
+    at_ms: int | None = None
+
+
+def file_of(store: Store) -> Path:
+    """Return the file whose presence stops sending."""
+    return store.path.with_name(store.path.name + ".kill")
+
+
+def kill_switch(store: Store) -> KillSwitch:
+    """Return how the switch stands; what cannot be read counts as on."""
+    file = file_of(store)
+    data = store.meta(META)
+    kept = KillSwitch(False) if data is None else _decoded(data)
+    if not file.exists():
+        return kept
+    if kept.on:
+        return kept
+    try:
+        return msgspec.structs.replace(_decoded(file.read_bytes()), on=True)
+    except FileNotFoundError:
+        return kept
+    except OSError:
+        return KillSwitch(True)
+
+
+def set_kill_switch(store: Store, on: bool, by: str, reason: str = "", now_ms: int | None = None) -> KillSwitch:
+    """Turn the switch; returns how it stands then.
+
+    Parameters
+    ----------
+    by : str
+        Who, as the audit log names people: `person:NAME`, `token:ID`, `cli:LOGIN`.
+    now_ms : int, optional
+        The machine's clock where not given.
+
+    Raises
+    ------
+    UnreachableError
+        It could not be turned on in either place, or not off in both.
+    """
+    now_ms = SystemClock().now_ms() if now_ms is None else now_ms
+    after, file = KillSwitch(on, by, reason, now_ms), file_of(store)
+    data = msgspec.json.encode(after)
+    written = False
+    if on:  # The file first: it works at once, even where the store is locked.
+        try:
+            file.write_bytes(data)
+            written = True
+        except OSError:
+            pass
+    try:
+        with store.transaction() as connection:
+            connection.execute(rows.upsert(t.meta), {"key": META, "value": data})
+            what = "kill-switch.on" if on else "kill-switch.off"
+            audit.record(connection, store.tenant, by, what, "", reason, now_ms)
+    except UnreachableError:
+        if not written:
+            raise
+    if not on:
+        try:
+            file.unlink(missing_ok=True)
+        except OSError as error:
+            message = f"{file}: cannot be removed ({error.strerror}), so nothing is sent; remove it"
+            raise UnreachableError(message) from error
+    return after
+
+
+def killed(store: Store) -> bool:
+    """Whether nothing may be sent now; cheaper than `kill_switch`, for asking often."""
+    if file_of(store).exists():
+        return True
+    with store.reading() as connection:
+        data = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.key == META)).scalar_one_or_none()
+    return data is not None and _decoded(bytes(data)).on
+
+
+def _decoded(data: bytes) -> KillSwitch:
+    try:
+        return msgspec.json.decode(data, type=KillSwitch)
+    except msgspec.MsgspecError:
+        return KillSwitch(True)

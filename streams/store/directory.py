@@ -7,7 +7,7 @@ Promises
   them back: no id of theirs is stored again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,10 +45,14 @@ class Customer:
     phone: str
     consent: tuple[str, ...]
     known: bool
+    withdrawn: tuple[str, ...] = ()
+    """What they want nothing on any more, whatever `consent` says."""
 
     def address(self, channel: str) -> str:
         """Where this channel reaches them; "" where it can't, or where they do not consent to it."""
         if channel not in self.consent and ALL_CHANNELS not in self.consent:
+            return ""
+        if channel in self.withdrawn or ALL_CHANNELS in self.withdrawn:
             return ""
         field = ADDRESS.get(channel)
         return self.id if field is None else str(getattr(self, field))
@@ -78,9 +82,11 @@ class CustomerDirectory:
         keys = [int(key) for key in np.unique(customers) if key]
         with self._store.reading() as connection:
             for i in range(0, len(keys), _BATCH):
+                batch = keys[i : i + _BATCH]
+                withdrawn = self._withdrawn(connection, batch)
                 wanted = sa.select(t.customer).where(self._here, t.customer.c.known == 1)
-                for row in connection.execute(wanted.where(t.customer.c.key.in_(keys[i : i + _BATCH]))):
-                    found = _customer(row)
+                for row in connection.execute(wanted.where(t.customer.c.key.in_(batch))):
+                    found = _customer(row, withdrawn.get(row.key, ()))
                     channels = frozenset(c for c in self._channels if found.address(c))
                     out[row.key] = Reach(found.language, found.time_zone, channels)
         return out
@@ -130,7 +136,7 @@ class CustomerDirectory:
     def get(self, key: int) -> Customer | None:
         with self._store.reading() as connection:
             row = connection.execute(sa.select(t.customer).where(self._here, t.customer.c.key == key)).first()
-        return None if row is None else _customer(row)
+            return None if row is None else _customer(row, self._withdrawn(connection, [key]).get(key, ()))
 
     def count(self) -> tuple[int, int]:
         """Return how many customers are known, and how many have failed that are not."""
@@ -159,6 +165,19 @@ class CustomerDirectory:
         """Withdraw the customer's consent to every channel."""
         with self._store.transaction() as connection:
             connection.execute(sa.update(t.customer).where(self._here, t.customer.c.key == key).values(consent=""))
+            self._withdraw(connection, key, ALL_CHANNELS)
+
+    def withdraw(self, key: int, channel: str) -> None:
+        """Note that the customer wants nothing on this channel: it holds whatever an import says of their consent."""
+        with self._store.transaction() as connection:
+            self._withdraw(connection, key, channel)
+
+    def restore(self, key: int, channel: str) -> None:
+        """Take a withdrawal back, as the customer asked: their consent is again what the directory says."""
+        table = t.withdrawn
+        mine = self._ours(table) & (table.c.key == key) & table.c.channel.in_([channel, ALL_CHANNELS])
+        with self._store.transaction() as connection:
+            connection.execute(sa.delete(table).where(mine))
 
     def erase(self, key: int) -> None:
         """Forget who the customer is, for good."""
@@ -171,11 +190,24 @@ class CustomerDirectory:
             remove = sa.delete(t.customer).where(self._here, t.customer.c.key == sa.bindparam("who"))
             connection.execute(remove, [{"who": one} for one in stones])
             connection.execute(sa.delete(t.customer_alias).where(theirs))
+            connection.execute(sa.delete(t.withdrawn).where(self._ours(t.withdrawn), t.withdrawn.c.key == key))
             values = [{"tenant": self._store.tenant, "key": one} for one in sorted(stones)]
             connection.execute(rows.upsert(t.erased, replace=False), values)
             _changed(connection)
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _withdraw(self, connection: sa.Connection, key: int, channel: str) -> None:
+        values = {"tenant": self._store.tenant, "key": key, "channel": channel}
+        connection.execute(rows.upsert(t.withdrawn, replace=False), values)
+
+    def _withdrawn(self, connection: sa.Connection, keys: Sequence[int]) -> dict[int, tuple[str, ...]]:
+        """Return what these customers want nothing on."""
+        out: dict[int, tuple[str, ...]] = {}
+        wanted = sa.select(t.withdrawn).where(self._ours(t.withdrawn), t.withdrawn.c.key.in_(keys))
+        for row in connection.execute(wanted):
+            out[row.key] = (*out.get(row.key, ()), row.channel)
+        return out
 
     def _seen_as(self, connection: sa.Connection, named: set[int]) -> set[int]:
         """Return the bare rows of a customer: aliases that came, in whatever form, before the directory knew them."""
@@ -219,10 +251,11 @@ class CustomerDirectory:
         return shared
 
 
-def _customer(row: sa.Row[tuple[object, ...]]) -> Customer:
+def _customer(row: sa.Row[tuple[object, ...]], withdrawn: tuple[str, ...]) -> Customer:
     found = row._mapping
     texts = {name: str(found[name]) for name in ("id", "name", "language", "time_zone", "email", "phone")}
-    return Customer(**texts, consent=tuple(str(found["consent"]).split()), known=bool(found["known"]))
+    consent = tuple(str(found["consent"]).split())
+    return Customer(**texts, consent=consent, known=bool(found["known"]), withdrawn=withdrawn)
 
 
 def _changed(connection: sa.Connection) -> None:

@@ -169,6 +169,37 @@ def test_who_opted_out_is_known_but_reached_nowhere(store: Store, tmp_path: Path
     assert directory.reach(np.array([who], np.int64))[who].channels == frozenset()
 
 
+def test_what_was_withdrawn_stays_withdrawn_whatever_an_import_says(store: Store, tmp_path: Path) -> None:
+    row = "C-1,Budi,id,,b@example.com,+6281234567890,all,\n"
+    imported(store, tmp_path, row)
+    directory, who = CustomerDirectory(store), key(store, "C-1")
+
+    def channels() -> frozenset[str]:
+        return directory.reach(np.array([who], np.int64))[who].channels
+
+    directory.withdraw(who, "email")
+    directory.withdraw(who, "email")
+    imported(store, tmp_path, row)
+    assert channels() == {"whatsapp", "sms"}
+    found = directory.get(who)
+    assert found is not None
+    assert (found.address("email"), found.address("whatsapp")) == ("", "+6281234567890")
+    directory.restore(who, "email")
+    assert channels() == {"whatsapp", "sms", "email"}
+    directory.opt_out(who)
+    imported(store, tmp_path, row)
+    assert channels() == frozenset()
+
+
+def test_withdrawing_concerns_nobody_else(store: Store, tmp_path: Path) -> None:
+    imported(store, tmp_path, "C-1,Budi,id,,b@example.com,,all,\nC-2,Sari,id,,s@example.com,,all,\n")
+    directory = CustomerDirectory(store)
+    directory.withdraw(key(store, "C-1"), "email")
+    found = directory.get(key(store, "C-2"))
+    assert found is not None
+    assert found.address("email") == "s@example.com"
+
+
 @pytest.mark.parametrize(
     "text", ["+6281234567890", "+628123456789", "+6289912345678", "+62 812-3456-7890", "0812345678"]
 )

@@ -1,0 +1,434 @@
+"""The one guarded way out for HTTP to an address that a configuration or a person names.
+
+Promises
+- `check_url` says every reason against an address before anything is stored; `Way.request` asks again each time.
+- A name is resolved once per request, every address it has is checked, and the connection goes to one that was checked,
+  while TLS and the Host header keep the name: a name that changes its address in between gains nothing.
+- No redirects, no proxies of the environment, no cookies, no connection is kept.
+- A request ends within its time limit, whatever the other side does; of an answer 64 KiB are read, unpacked too.
+- No message holds the path or the query of an address: they may be secrets.
+"""
+
+import asyncio
+import re
+import socket
+import ssl
+import zlib
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+
+from detector.errors import TocsinError, UsageError
+
+LIMIT_S = 15.0
+"""A request with its answer ends within this."""
+CONNECT_S = 5.0
+"""Reaching one address may take this long."""
+ANSWER_BYTES = 65_536
+"""Of an answer's body no more is read, packed or unpacked."""
+URL_LENGTH = 2_048
+LONGEST_WAIT_S = 86_400.0
+"""No `Retry-After` counts for more."""
+_ADDRESSES = 4
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
+"""A host's name and a port → its addresses."""
+
+_CLOSED: tuple[tuple[Network, str], ...] = tuple(
+    (ip_network(network), what)
+    for network, what in (
+        ("0.0.0.0/8", "this machine"),
+        ("10.0.0.0/8", "a private network"),
+        ("100.64.0.0/10", "a provider's inner network"),
+        ("127.0.0.0/8", "this machine"),
+        ("169.254.0.0/16", "link-local"),
+        ("168.63.129.16/32", "a cloud's own service"),
+        ("172.16.0.0/12", "a private network"),
+        ("192.0.0.0/24", "reserved"),
+        ("192.0.2.0/24", "for documentation"),
+        ("192.88.99.0/24", "an IPv4 address in disguise"),
+        ("192.168.0.0/16", "a private network"),
+        ("198.18.0.0/15", "reserved"),
+        ("198.51.100.0/24", "for documentation"),
+        ("203.0.113.0/24", "for documentation"),
+        ("224.0.0.0/4", "multicast"),
+        ("240.0.0.0/4", "reserved"),
+        ("::1/128", "this machine"),
+        ("::/128", "this machine"),
+        ("::/96", "an IPv4 address in disguise"),
+        ("::ffff:0:0/96", "an IPv4 address in disguise"),
+        ("::ffff:0:0:0/96", "an IPv4 address in disguise"),
+        ("64:ff9b::/96", "an IPv4 address in disguise"),
+        ("64:ff9b:1::/48", "an IPv4 address in disguise"),
+        ("2001::/32", "an IPv4 address in disguise"),
+        ("2001::/23", "reserved"),
+        ("2001:db8::/32", "for documentation"),
+        ("2002::/16", "an IPv4 address in disguise"),
+        ("3fff::/20", "for documentation"),
+        ("fc00::/7", "a private network"),
+        ("fe80::/10", "link-local"),
+        ("fec0::/10", "a private network"),
+        ("ff00::/8", "multicast"),
+    )
+)
+_GLOBAL_IPV6 = IPv6Network("2000::/3")
+"""Nothing else of IPv6 is given out."""
+
+_INNER_NAMES = ("localhost", "localdomain", "local", "internal", "intranet", "lan", "corp", "home", "home.arpa")
+_METADATA = ("metadata.google.internal", "metadata.goog")
+_LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+class RefusedError(UsageError):
+    """Nothing is sent to this address: it is none, or it leads where nothing may go."""
+
+
+class NoAnswerError(TocsinError):
+    """There was no answer.
+
+    Attributes
+    ----------
+    reason
+        `connection`, `protocol`, `timeout`, `tls`.
+    sent
+        The request may have arrived.
+    """
+
+    def __init__(self, detail: str, reason: str, *, sent: bool) -> None:
+        self.reason, self.sent = reason, sent
+        super().__init__(detail)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is allowed beyond https to public addresses, by an operator who says so."""
+
+    allow: tuple[Network, ...] = ()
+    """Networks that are not public and may be reached all the same."""
+    insecure: bool = False
+    """http too, unencrypted."""
+
+
+STRICT = Rules()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the other side said; `whole` is False where its body was cut off."""
+
+    status: int
+    headers: Mapping[str, str]
+    """By lower-case name; of several of one name the last."""
+    body: bytes = field(repr=False)
+    whole: bool = True
+
+    def retry_after_s(self, now_ms: int) -> float | None:
+        """Return how long it asks us to wait, given in seconds or as a date; at most a day."""
+        text = self.headers.get("retry-after", "").strip()
+        try:
+            if re.fullmatch(r"[0-9]{1,9}", text):
+                seconds = float(text)
+            else:
+                when = parsedate_to_datetime(text)
+                when = when if when.tzinfo else when.replace(tzinfo=UTC)
+                seconds = when.timestamp() - now_ms / 1_000
+        except (ValueError, OverflowError):
+            return None
+        return min(max(seconds, 0.0), LONGEST_WAIT_S)
+
+
+def networks(texts: Iterable[str]) -> tuple[Network, ...]:
+    """Return the networks that texts name: `10.1.0.0/16`, or an address alone.
+
+    Raises
+    ------
+    ValueError
+        One is none.
+    """
+    return tuple(ip_network(text) for text in texts)
+
+
+def check_address(address: Address, rules: Rules = STRICT) -> str | None:
+    """Return why nothing is sent to this address, or None.
+
+    Examples
+    --------
+    >>> check_address(ip_address("10.1.2.3"))
+    '10.1.2.3 is not a public address (a private network)'
+    >>> check_address(ip_address("10.1.2.3"), Rules(networks(["10.1.0.0/16"])))
+    """
+    if isinstance(address, IPv6Address) and address.scope_id is not None:
+        return f"{address} is not a public address (link-local)"
+    if any(address in network for network in rules.allow if network.version == address.version):
+        return None
+    for network, what in _CLOSED:
+        if network.version == address.version and address in network:
+            return f"{address} is not a public address ({what})"
+    if isinstance(address, IPv6Address) and address not in _GLOBAL_IPV6:
+        return f"{address} is not a public address (reserved)"
+    return None
+
+
+def check_url(url: str, rules: Rules = STRICT) -> list[str]:
+    """Return every reason why nothing is sent to this address, without asking anyone; empty where it may be.
+
+    What its name stands for is looked up when something is sent, and by `Way.check`.
+
+    Examples
+    --------
+    >>> check_url("https://hooks.example.com/tocsin")
+    []
+    >>> check_url("http://0x7f.1/")
+    ['expected https, found http', "'0x7f.1' is a number in disguise, not a name"]
+    """
+    try:
+        parsed = httpx.URL(url)
+    except (httpx.InvalidURL, TypeError, ValueError):
+        return ["expected an address such as https://hooks.example.com/tocsin, found none"]
+    reasons = []
+    if len(url) > URL_LENGTH:
+        reasons.append(f"expected at most {URL_LENGTH} characters, found {len(url)}")
+    if parsed.scheme not in ("https", "http"):
+        reasons.append(f"expected https, found {parsed.scheme[:20] or 'no scheme'}")
+    elif parsed.scheme == "http" and not rules.insecure:
+        reasons.append("expected https, found http")
+    if parsed.userinfo or "@" in parsed.netloc.decode("ascii", "replace"):
+        reasons.append("expected no user and password before the host, found some")
+    if parsed.port is not None and not 1 <= parsed.port <= 65_535:
+        reasons.append(f"expected a port from 1 to 65535, found {parsed.port}")
+    return reasons + _against_host(parsed.raw_host.decode("ascii", "replace"), rules)
+
+
+def _against_host(given: str, rules: Rules) -> list[str]:
+    host = given.lower().removesuffix(".")
+    if not host:
+        return ["expected a host, found none"]
+    try:
+        against = check_address(ip_address(host), rules)
+    except ValueError:
+        pass
+    else:
+        return [against] if against else []
+    labels = host.split(".")
+    if _NUMBER.fullmatch(labels[-1]):
+        return [f"{host[:60]!r} is a number in disguise, not a name"]
+    if len(host) > 253 or not all(map(_LABEL.fullmatch, labels)):
+        return [f"expected a host's name, found {host[:60]!r}"]
+    if host in _METADATA or (not rules.allow and _is_inner(host)):
+        return [f"{host} is an inner name, not a public one"]
+    return []
+
+
+def _is_inner(host: str) -> bool:
+    return "." not in host or any(host.endswith(f".{name}") for name in _INNER_NAMES)
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """Return the addresses of a host as the system's resolver knows them."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [str(entry[4][0]) for entry in found]
+
+
+class _Dialler(httpcore.AsyncNetworkBackend):
+    """Connects to checked addresses only: every connection of a pool comes from here."""
+
+    def __init__(self, rules: Rules, resolver: Resolve) -> None:
+        self._rules, self._resolve = rules, resolver
+        self._inner = httpcore.AnyIOBackend()
+
+    async def addresses(self, host: str, port: int) -> list[str]:
+        """Return where a host may be reached: one bad address and it may not at all."""
+        name = host.removesuffix(".")
+        try:
+            texts: Sequence[str] = [str(ip_address(name))]
+        except ValueError:
+            try:
+                texts = await self._resolve(name, port)
+            except (OSError, UnicodeError):
+                texts = ()
+        if not texts:
+            message = "its name leads nowhere"
+            raise NoAnswerError(message, "connection", sent=False)
+        found = list(dict.fromkeys(map(ip_address, texts)))
+        against = [reason for address in found if (reason := check_address(address, self._rules))]
+        if against:
+            message = f"{name}: {against[0]}" if name != str(found[0]) else against[0]
+            raise RefusedError(message)
+        return [str(address) for address in found]
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        failed: Exception | None = None
+        for address in (await self.addresses(host, port))[:_ADDRESSES]:
+            try:
+                return await self._inner.connect_tcp(address, port, CONNECT_S, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failed = error
+        assert failed is not None
+        raise failed
+
+    async def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.AsyncNetworkStream:
+        message = "expected a host, found a file"
+        raise RefusedError(message)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._inner.sleep(seconds)
+
+
+class Way:
+    """Makes requests under one set of rules, several at a time, on one event loop.
+
+    Parameters
+    ----------
+    rules
+        What is allowed beyond https to public addresses.
+    limit_s
+        A request with its answer ends within it.
+    authorities
+        A file of certificates that vouch for the other side; None: those that are commonly trusted.
+    resolver
+        What turns names into addresses.
+    """
+
+    def __init__(
+        self,
+        rules: Rules = STRICT,
+        *,
+        limit_s: float = LIMIT_S,
+        authorities: Path | None = None,
+        resolver: Resolve = resolve,
+    ) -> None:
+        self._rules, self._limit_s = rules, limit_s
+        self._dialler = _Dialler(rules, resolver)
+        trusted = httpx.create_ssl_context() if authorities is None else ssl.create_default_context(cafile=authorities)
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trusted, max_connections=50, max_keepalive_connections=0, network_backend=self._dialler
+        )
+
+    async def check(self, url: str) -> list[str]:
+        """Return every reason why nothing is sent to this address, where its name leads included."""
+        reasons = check_url(url, self._rules)
+        if reasons:
+            return reasons
+        parsed = httpx.URL(url)
+        try:
+            async with asyncio.timeout(self._limit_s):
+                await self._dialler.addresses(parsed.raw_host.decode("ascii"), parsed.port or 443)
+        except (RefusedError, NoAnswerError) as error:
+            return [str(error)]
+        except TimeoutError:
+            return ["its name could not be looked up in time"]
+        return []
+
+    async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+        """Return the answer to a request; a redirect is an answer too, and not followed.
+
+        Raises
+        ------
+        RefusedError
+            Nothing may be sent there.
+        NoAnswerError
+            None came in time, or none that is HTTP.
+        """
+        reasons = check_url(url, self._rules)
+        if reasons:
+            raise RefusedError("; ".join(reasons))
+        under_way = _UnderWay()
+        try:
+            async with asyncio.timeout(self._limit_s):
+                await self._exchange(
+                    under_way, method, httpx.URL(url), {"Accept-Encoding": "identity", **headers}, body
+                )
+        except (TimeoutError, httpcore.TimeoutException) as error:
+            if under_way.status is None:
+                message = f"no answer within {self._limit_s:g} s"
+                raise NoAnswerError(message, "timeout", sent=under_way.sent) from error
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
+            if under_way.status is None:
+                raise _no_answer(error, sent=under_way.sent) from error
+        return under_way.answer()
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._pool.aclose()
+
+    async def _exchange(
+        self, under_way: "_UnderWay", method: str, url: httpx.URL, headers: Mapping[str, str], body: bytes
+    ) -> None:
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        given = {"Host": url.netloc.decode("ascii"), "Accept-Encoding": "identity", **headers}
+        extensions = {"trace": under_way.note}
+        async with self._pool.stream(
+            method, target, headers=list(given.items()), content=body, extensions=extensions
+        ) as response:
+            under_way.headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in response.headers}
+            under_way.status = response.status
+            async for chunk in response.aiter_stream():
+                under_way.body += chunk[: ANSWER_BYTES - len(under_way.body)]
+                if len(under_way.body) >= ANSWER_BYTES:
+                    return
+        under_way.whole = True
+
+
+@dataclass
+class _UnderWay:
+    """How far a request has come."""
+
+    sent: bool = False
+    status: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytearray = field(default_factory=bytearray)
+    whole: bool = False
+
+    async def note(self, event: str, _info: object) -> None:
+        """Take note of what httpcore does."""
+        if event.endswith(".send_request_headers.started"):
+            self.sent = True
+
+    def answer(self) -> Answer:
+        assert self.status is not None
+        body, unpacked = _unpacked(self.headers.get("content-encoding", "").strip().lower(), bytes(self.body))
+        return Answer(self.status, self.headers, body, self.whole and unpacked)
+
+
+def _unpacked(coding: str, data: bytes) -> tuple[bytes, bool]:
+    """Return a body as it was before it was packed, no more than may be read, and whether that is all of it."""
+    if coding in ("", "identity"):
+        return data, True
+    if coding not in ("gzip", "x-gzip", "deflate"):
+        return b"", False
+    unpack = zlib.decompressobj(zlib.MAX_WBITS | 32)
+    try:
+        return unpack.decompress(data, ANSWER_BYTES), unpack.eof
+    except zlib.error:
+        return b"", False
+
+
+def _no_answer(error: Exception, *, sent: bool) -> NoAnswerError:
+    """Say what a failure of the connection was, in words that hold nothing of the other side's."""
+    under = error.args[0] if error.args and isinstance(error.args[0], Exception) else error.__context__
+    if isinstance(under, ssl.SSLCertVerificationError):
+        return NoAnswerError(f"its certificate is not trusted: {under.verify_message}", "tls", sent=sent)
+    if isinstance(under, ssl.SSLError):
+        return NoAnswerError("no encrypted connection came about", "tls", sent=sent)
+    if isinstance(error, httpcore.ProtocolError):
+        return NoAnswerError("the connection ended without an answer that is HTTP", "protocol", sent=sent)
+    return NoAnswerError("the connection broke" if sent else "no connection", "connection", sent=sent)

@@ -27,7 +27,8 @@ def command(periods: int, prometheus: bool, db: str, as_json: bool) -> None:
 
     Spent is what people judged not-a-problem. A signal raises a case where its evidence passes the threshold in nats.
     """
-    from streams.cli.telling import now_of
+    from streams.clock import SystemClock
+    from streams.engines.facts import now_of
     from streams.engines.metering import metrics_of
     from streams.engines.operating import in_force, operating_points
     from streams.store import open_store
@@ -41,7 +42,7 @@ def command(periods: int, prometheus: bool, db: str, as_json: bool) -> None:
         if config is None:
             message = f"{store.path}: has seen no events yet, so no threshold is known; run `tocsin replay` first"
             raise UsageError(message)
-        now_ms = now_of(store)
+        now_ms = now_of(store, SystemClock())
         if prometheus:
             click.echo(metrics_of(store, config, now_ms).exposition(), nl=False)
             return

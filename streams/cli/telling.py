@@ -6,44 +6,21 @@ had is taken, and warned of.
 
 import getpass
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 import click
 
 from detector.errors import UsageError
-from detector.fields import did_you_mean, parse_duration_ms, shown
+from detector.fields import parse_duration_ms, shown
 from detector.watch.control import Fact, FactKind, Withdrawn
 from streams.cli import common
 from streams.cli.common import option
 
-if TYPE_CHECKING:
-    from detector.config import Config
-    from streams.store import Store
-
-SEEN_WINDOWS = 120
-"""So many of the last windows are looked at for whether a value was ever seen."""
-
 where_option = option(
     "--where", multiple=True, metavar="DIM=VALUE", help="Only where a dimension has this value; several: where all do."
 )
-
-
-@dataclass(frozen=True)
-class Row:
-    """A fact and where it stands: `waiting` (for the runner), `planned`, `active`, `ending`, `ended` or `over`."""
-
-    fact: Fact
-    until_ms: int
-    state: str
-
-    def document(self) -> dict[str, Any]:
-        from streams.store.documents import fact_document, rfc3339
-
-        return {**fact_document(self.fact), "until": rfc3339(self.until_ms), "state": self.state}
 
 
 def tell(
@@ -61,9 +38,8 @@ def tell(
     as_json: bool,
 ) -> int:
     """Tell a fact to a store: at once, or by the runner that is at work or to come."""
-    from detector.desk.facts import TEXT_LENGTH, check_fact, named
-    from detector.desk.wording import clean
     from streams.clock import SystemClock
+    from streams.engines import facts
     from streams.engines.embedded import apply_command
     from streams.engines.operating import in_force
     from streams.settings import load
@@ -80,24 +56,13 @@ def tell(
                 f"{store.path}: has seen no events yet; give --config DIR, and the first replay takes the fact first"
             )
             raise UsageError(message)
-        now_ms, zone = now_of(store), known.policy.default_time_zone
+        now_ms, zone = facts.now_of(store, SystemClock()), known.policy.default_time_zone
         from_ms = _moment("--at" if kind is FactKind.DEPLOYMENT else "--from", begin, now_ms, zone)
         until_ms = _until(kind, until, span, from_ms, now_ms, zone)
-        fact = named(
-            Fact(
-                id="",
-                kind=kind,
-                from_ms=from_ms,
-                until_ms=until_ms,
-                signals=tuple(dict.fromkeys(signals)),
-                where=_where(where),
-                text=clean(text, TEXT_LENGTH),
-                by=by or getpass.getuser(),
-            )
-        )
-        check_fact(fact, known)
-        for warning in _unseen(store, fact, known):
-            common.say(f"Warning: {warning}")
+        who = by or getpass.getuser()
+        fact = facts.new_fact(known, kind, from_ms, until_ms, signals=signals, where=_where(where), text=text, by=who)
+        for warning in facts.unseen(store, fact, known):
+            common.say(f"Warning: --{warning}")
         if seen is None:
             from detector.pack import pack
 
@@ -105,31 +70,32 @@ def tell(
             applied = False
         else:
             applied = apply_command(store, fact, SystemClock())
-        row = _row(fact, fact.until_ms, now_ms) if applied else Row(fact, fact.until_ms, "waiting")
+        told = facts.standing(fact, fact.until_ms, now_ms) if applied else facts.Known(fact, fact.until_ms, "waiting")
         if as_json:
-            common.print_json(row.document())
+            common.print_json(told.document())
             return common.DONE
         left = "" if applied else "; left for the runner that is at work" if seen else "; left for the first replay"
-        common.say(f"Fact {fact.id}: {_sentence(row, zone)}{left}")
+        common.say(f"Fact {fact.id}: {_sentence(fact, zone)}{left}")
     return common.DONE
 
 
 def end(db: str, prefix: str, kind: FactKind | None, by: str | None, as_json: bool) -> int:
     """End a fact of a store."""
     from streams.clock import SystemClock
+    from streams.engines import facts
     from streams.engines.embedded import apply_command
     from streams.engines.operating import in_force
     from streams.store import open_store
 
     with open_store(db) as store:
         known = in_force(store)
-        now_ms = now_of(store)
-        row = _find(_rows(store, now_ms), prefix, kind, store)
+        now_ms = facts.now_of(store, SystemClock())
+        row = facts.find_fact(facts.known_facts(store, now_ms), prefix, kind, store)
         if known is None:
             message = f"fact {row.fact.id}: it waits for the store's first events and can't be ended before"
             raise UsageError(message)
         applied = apply_command(store, Withdrawn(row.fact.id, by or getpass.getuser()), SystemClock())
-        found = next((r for r in _rows(store, now_ms) if r.fact.id == row.fact.id), row)
+        found = next((r for r in facts.known_facts(store, now_ms) if r.fact.id == row.fact.id), row)
         if as_json:
             common.print_json(found.document())
         elif applied:
@@ -141,17 +107,17 @@ def end(db: str, prefix: str, kind: FactKind | None, by: str | None, as_json: bo
 
 def print_list(db: str, kind: FactKind | None, everything: bool, as_json: bool) -> None:
     """List facts (of one kind), the over ones of more than a day ago only where `everything` is asked for."""
-    from detector.config import DAY_MS
     from streams.cli.words import moment, zone_of
+    from streams.clock import SystemClock
+    from streams.engines import facts
     from streams.store import open_store
 
     with open_store(db) as store:
-        now_ms, zone = now_of(store), zone_of(store)
+        now_ms, zone = facts.now_of(store, SystemClock()), zone_of(store)
         found = [
             row
-            for row in _rows(store, now_ms)
-            if (kind is None or row.fact.kind is kind)
-            and (everything or row.state not in ("over", "ended") or row.until_ms > now_ms - DAY_MS)
+            for row in facts.known_facts(store, now_ms)
+            if (kind is None or row.fact.kind is kind) and (everything or row.of_late(now_ms))
         ]
         if as_json:
             common.print_json([row.document() for row in found])
@@ -176,52 +142,6 @@ def print_list(db: str, kind: FactKind | None, everything: bool, as_json: bool) 
         ]
         columns = ("fact", "kind", "signals", "where", "from", "until", "state", "text", "by")
         common.print_table(columns, cells, spare=("by",))
-
-
-def now_of(store: "Store") -> int:
-    """Return what time it is for a store: of a recording, as far as its events go."""
-    from streams.clock import SystemClock
-    from streams.store import RECORDING
-    from streams.store.queries import newest_window
-
-    newest = newest_window(store) if store.mode == RECORDING else None
-    return SystemClock().now_ms() if newest is None else newest.window_ms + newest.width_ms
-
-
-def _rows(store: "Store", now_ms: int) -> list[Row]:
-    """Return every fact of a store, told or still in its inbox."""
-    from streams.engines.embedded import LETTER
-    from streams.store.queries import facts
-
-    letters = [LETTER.decode(letter.data) for letter in store.waiting()]
-    ending = {letter.fact for letter in letters if isinstance(letter, Withdrawn)}
-    out = []
-    for known in facts(store):
-        until_ms = known.fact.until_ms
-        if known.ended_ms is not None:
-            until_ms = max(min(until_ms, known.ended_ms), known.fact.from_ms)
-        row = _row(known.fact, until_ms, now_ms)
-        if known.ended_ms is not None or known.fact.id in ending:
-            row = Row(known.fact, until_ms, "ended" if known.ended_ms is not None else "ending")
-        out.append(row)
-    return out + [Row(letter, letter.until_ms, "waiting") for letter in letters if isinstance(letter, Fact)]
-
-
-def _row(fact: Fact, until_ms: int, now_ms: int) -> Row:
-    state = "planned" if fact.from_ms > now_ms else "active" if fact.mutes and now_ms < until_ms else "over"
-    return Row(fact, until_ms, state)
-
-
-def _find(rows: list[Row], prefix: str, kind: FactKind | None, store: "Store") -> Row:
-    found = [row for row in rows if row.fact.id.startswith(prefix) and (kind is None or row.fact.kind is kind)]
-    if len(found) == 1 and prefix:
-        return found[0]
-    what = "mute" if kind is FactKind.MUTE else "fact"
-    if found and prefix:
-        message = f"{what} {prefix!r}: several begin so ({', '.join(row.fact.id for row in found)}); give more of it"
-    else:
-        message = f"{what} {prefix!r}: there is none in {store.path}; `tocsin {what} list --all` lists them"
-    raise UsageError(message)
 
 
 def _where(given: Sequence[str]) -> dict[str, str]:
@@ -270,37 +190,14 @@ def _until(kind: FactKind, until: str | None, span: str | None, from_ms: int, no
     raise UsageError(message)
 
 
-def _unseen(store: "Store", fact: Fact, config: "Config") -> list[str]:
-    """Say which values were in none of the last windows: most often they are misspelt."""
-    from streams.store.queries import newest_windows
-
-    if not fact.where:
-        return []
-    seen: dict[str, set[str]] = {name: set() for name in fact.where}
-    of = {s.name: s.dimensions for s in config.signals if fact.concerns(s.name, s.dimensions)}
-    for record in newest_windows(store, SEEN_WINDOWS):
-        for name in of.keys() & record.signals.keys():
-            for dimension, values in zip(of[name], zip(*record.signals[name].cells, strict=True), strict=False):
-                if dimension in seen:
-                    seen[dimension].update(values)
-    out = []
-    for dimension, value in fact.where.items():
-        if seen[dimension] and value not in seen[dimension]:
-            near = did_you_mean(value, sorted(seen[dimension]))
-            hint = f" ({near})" if near else ""
-            out.append(f"--where {dimension}: no event of late had {shown(value)}{hint}; taken as it is")
-    return out
-
-
 def _where_text(fact: Fact) -> str:
     return ", ".join(f"{name} = {value or '(none)'}" for name, value in fact.where.items()) or "everywhere"
 
 
-def _sentence(row: Row, zone: str) -> str:
+def _sentence(fact: Fact, zone: str) -> str:
     """Return what was told, in words."""
     from streams.cli.words import moment
 
-    fact = row.fact
     what = {"mute": "muted", "maintenance": "maintenance of", "deployment": "deployment for"}[fact.kind.value]
     where = "" if not fact.where else f" where {_where_text(fact)}"
     begin = moment(fact.from_ms, zone)

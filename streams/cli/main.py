@@ -33,6 +33,7 @@ COMMANDS = {
     "explain": ("streams.cli.explain:command", "Name the dimension values that explain what deviates in one window."),
     "dump": ("streams.cli.dump:command", "Print the canonical dump of cases, ledger and notices."),
     "dead": ("streams.cli.dead:command", "Look at the records that were no events."),
+    "db": ("streams.cli.db:command", "Bring a store up to date, copy it, put a copy back, let go of what is old."),
     "customers": ("streams.cli.customers:command", "Import and look after the customer directory."),
 }
 """Every command: where it is, and its one sentence (so that listing them imports none)."""

@@ -21,7 +21,8 @@ from streams.store import migrate
 from streams.store.database import DamagedStoreError, connect, translated
 from streams.store.store import Store
 
-_BESIDE = ("-wal", "-shm")
+_PARTS = ("", "-wal", "-shm")
+"""What a store that was not closed consists of."""
 
 
 def backup(store: Store, target: Path) -> int:
@@ -117,19 +118,11 @@ def restore(source: Path, path: Path, stamp: str) -> Path | None:
             if aside.exists():
                 message = f"{aside}: is there already; move it away first"
                 raise UsageError(message)
-            _settle(path)
-            path.rename(aside)
-            for suffix in _BESIDE:
-                log = path.with_name(path.name + suffix)
-                if log.exists():  # of a store so damaged that it could not be settled
-                    log.rename(aside.with_name(aside.name + suffix))
+            for suffix in _PARTS:
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    part.rename(aside.with_name(aside.name + suffix))
         made.rename(path)
     finally:
         made.unlink(missing_ok=True)
     return aside
-
-
-def _settle(path: Path) -> None:
-    """Bring the write-ahead log into the file, so that the file alone is the store; a damaged one stays as it is."""
-    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

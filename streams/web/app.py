@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI
 
-from streams.web import problem
+from streams.web import feeds, problem
 from streams.web.access import check_policies
 from streams.web.auth import Auth
 from streams.web.context import Web
@@ -20,5 +20,6 @@ def create_app(web: Web) -> FastAPI:
     web.identifier = Auth(web)
     app.state.web = web
     problem.install(app)
+    feeds.install(app, web)
     check_policies(app)
     return app

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 import msgspec
 
 from detector.errors import UnreachableError
-from detector.events import Invalid
 from detector.pack import pack, unpack
 from streams.clock import Clock
 from streams.engines.embedded import Entry, FilePlace
 from streams.engines.session import Session, known_files
-from streams.intake.files import Block, Identity
+from streams.intake.files import Block, Identity, Noted
 from streams.intake.follow import POLL_S, follow
 from streams.outbox.channel import load
 from streams.outbox.deliver import Notifier
@@ -35,17 +34,6 @@ WAKE_S = 0.1
 """How often the log and the inbox are looked at where nothing comes."""
 ANSWER_S = 0.2
 """A person's command and a new case wait so long for a commit, at most, while events come."""
-
-
-class _Noted(msgspec.Struct, frozen=True):
-    """What a row of the live log says beside the lines, where they are a file's."""
-
-    identity: bytes
-    refused: Invalid | None = None
-
-
-NOBODYS = Identity.of(b"")
-"""Identity of a source that is no file."""
 
 
 class _Worker:
@@ -77,10 +65,11 @@ class _Worker:
         if row.data is None:
             effects = self.runner.tick(row.ingest_ms, entry)
         else:
-            noted = unpack(row.detail, _Noted) if row.detail else None
-            identity = NOBODYS if noted is None else Identity.parse(noted.identity)
-            refused = None if noted is None else noted.refused
-            block = Block(row.source, identity, row.position, row.data, row.next, refused)
+            noted = unpack(row.detail, Noted) if row.detail else Noted()
+            refused = noted.refused
+            if refused is not None:  # Of what came over HTTP the place is known only now.
+                refused = msgspec.structs.replace(refused, position=row.position)
+            block = Block(row.source, Identity.parse(noted.identity), row.position, row.data, row.next, refused)
             self.session.aliases.refresh()
             effects = self.runner.feed(block, ingest_ms=row.ingest_ms, entry=entry)
             self.session.tell_year(row.source, "the clock")
@@ -236,7 +225,7 @@ class Follower:
         return Notifier(self._store, self._runner.directory, config, channels, self._worker.persist)
 
     def _enter_block(self, block: Block, now_ms: int) -> None:
-        noted = pack(_Noted(block.identity.encode(), block.refused))
+        noted = pack(Noted(block.identity.encode(), block.refused))
         row = IntakeRow(block.source, block.position, block.next_position, now_ms, block.data, noted)
         known = self._runner.file_places().get(block.source)
         place = pack(FilePlace(block.identity.encode(), b""))

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
+import msgspec
+
 from detector.errors import UsageError
 from detector.events import KEPT_BYTES, Batch, Invalid
 from streams.intake.bytestream import ByteStream, open_stream, read_fully
@@ -69,6 +71,13 @@ class Identity:
         """Return the identity that `encode` wrote."""
         length, _, sha256 = stored.decode().partition(":")
         return cls(int(length), sha256)
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What a row of the live log says beside the lines: whose they are where that is a file, what was passed over."""
+
+    identity: bytes = Identity.of(b"").encode()
+    refused: Invalid | None = None
 
 
 Known = Mapping[str, tuple[Identity, int]]

@@ -54,13 +54,14 @@ def path_of(url: str) -> Path:
     return Path(url)
 
 
-def connect(path: Path, *, journal: str = "wal") -> sa.Engine:
+def connect(path: Path, *, journal: str = "wal", busy_ms: int | None = None) -> sa.Engine:
     """Return an engine on an SQLite file.  The pool keeps a connection for writing and one for reading beside it."""
     refuse_network(path)
+    busy_ms = BUSY_MS if busy_ms is None else busy_ms
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         poolclass=QueuePool if journal == "wal" else NullPool,
-        connect_args={"timeout": BUSY_MS / 1000},
+        connect_args={"timeout": busy_ms / 1000},
     )
 
     @event.listens_for(engine, "connect")
@@ -70,7 +71,7 @@ def connect(path: Path, *, journal: str = "wal") -> sa.Engine:
             f"journal_mode={journal}",
             "synchronous=full",
             "foreign_keys=on",
-            f"busy_timeout={BUSY_MS}",
+            f"busy_timeout={busy_ms}",
             "cache_size=-16000",
         ):
             connection.execute(f"PRAGMA {pragma}").close()
@@ -131,7 +132,7 @@ def _ours(label: object, error: BaseException) -> TocsinError:
     text = str(error)
     if "locked" in text or "busy" in text:
         return UnreachableError(
-            f"{label}: another process has held the store for {BUSY_MS // 1000} s; stop it or try again"
+            f"{label}: another process holds the store, and did not let go of it in time; stop it or try again"
         )
     if "full" in text:
         return UnreachableError(

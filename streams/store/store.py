@@ -20,13 +20,14 @@ from detector.errors import FencedError, UsageError
 from detector.pipeline import Effects
 from streams.store import rows
 from streams.store import tables as t
-from streams.store.database import READS, DamagedStoreError, translated
+from streams.store.database import READS, DamagedStoreError, connect, translated
 from streams.store.values import (
     ENGINE,
     Advance,
     Commit,
     InForce,
     IntakeRow,
+    Piece,
     Position,
     Snapshot,
     Waiting,
@@ -54,6 +55,16 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+
+    def again(self, busy_ms: int | None = None) -> "Store":
+        """Return another handle on the same store, for a thread of its own.
+
+        Parameters
+        ----------
+        busy_ms
+            How long it waits for another writer before it says so; unless given, as long as all.
+        """
+        return Store(connect(self.path, busy_ms=busy_ms), self.path, self.tenant)
 
     def __enter__(self) -> "Store":
         return self
@@ -262,16 +273,14 @@ class Store:
                 self._fence(connection, advance)
             return self._append(connection, found)
 
-    def append_blocks(
-        self, source: str, blocks: Sequence[bytes], ingest_ms: int, detail: bytes = b""
-    ) -> list[IntakeRow]:
+    def append_pieces(self, source: str, pieces: Sequence[Piece], ingest_ms: int) -> list[IntakeRow]:
         """Make what came from a source without places of its own durable; its place is the bytes that came before."""
         with self.transaction() as connection:
-            at = self._take(connection, source, sum(map(len, blocks)), lambda: 0)
+            at = self._take(connection, source, sum(piece.size for piece in pieces), lambda: 0)
             found = []
-            for block in blocks:
-                found.append(IntakeRow(source, at, at + len(block), ingest_ms, block, detail))
-                at += len(block)
+            for piece in pieces:
+                found.append(IntakeRow(source, at, at + piece.size, ingest_ms, piece.data, piece.detail))
+                at += piece.size
             return self._append(connection, found)
 
     def _append(self, connection: sa.Connection, found: Sequence[IntakeRow]) -> list[IntakeRow]:

@@ -62,6 +62,15 @@ class IntakeRow:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """What comes from a source without places of its own: `size` bytes of it, of which `data` is kept."""
+
+    data: bytes
+    size: int
+    detail: bytes = b""
+
+
+@dataclass(frozen=True)
 class Waiting:
     """A command in the inbox."""
 

@@ -46,7 +46,7 @@ from streams.store import tables as t
 from streams.store.database import DamagedStoreError
 from streams.store.history import StoreHistory
 from streams.store.store import LOG
-from streams.store.values import InForce, IntakeRow
+from streams.store.values import InForce, IntakeRow, Piece
 
 
 @pytest.fixture
@@ -443,9 +443,9 @@ def test_the_live_log_is_read_from_where_a_snapshot_stands(store: Store) -> None
 
 
 def test_numbers_of_the_live_log_go_on_where_all_of_it_was_worked_off(store: Store) -> None:
-    store.append_blocks("http", [b"one\n", b"three\n"], 5)
+    store.append_pieces("http", [Piece(b"one\n", 4), Piece(b"", 6)], 5)
     store.commit(Effects(), Commit(worked_off=2, advances=[Advance(LOG, None, 2)]))
-    (row,) = store.append_blocks("http", [b"two\n"], 6)
+    (row,) = store.append_pieces("http", [Piece(b"two\n", 4)], 6)
     assert (row.seq, row.position, row.next, row.ingest_ms) == (2, 10, 14, 6)
     assert store.unread() == (2, [(2, 4)])
     assert store.worked_off() == 2
@@ -463,12 +463,12 @@ def test_a_log_that_was_begun_before_it_had_a_counter_goes_on(store: Store) -> N
     }
     with store.transaction() as connection:
         connection.execute(sa.insert(t.intake), [{**old, "seq": 6}, {**old, "seq": 7}])
-    assert store.append_blocks("http", [b"x\n"], 1)[0].seq == 8
+    assert store.append_pieces("http", [Piece(b"x\n", 2)], 1)[0].seq == 8
     with store.transaction() as connection:
         connection.execute(sa.delete(t.intake))
         connection.execute(sa.delete(t.position))
     store.commit(Effects(), Commit(advances=[Advance(LOG, None, 30)]))
-    assert store.append_blocks("http", [b"x\n"], 1)[0].seq == 30
+    assert store.append_pieces("http", [Piece(b"x\n", 2)], 1)[0].seq == 30
 
 
 @pytest.mark.slow
@@ -476,7 +476,7 @@ def test_several_writers_number_the_live_log_without_a_gap_and_in_the_order_of_t
     """A reader that goes on from the last number it saw must never miss a row that is committed later."""
     seen: list[int] = []
     writers = [
-        threading.Thread(target=lambda: [store.append_blocks("http", [b"x\n"] * 3, 1) for _ in range(40)])
+        threading.Thread(target=lambda: [store.append_pieces("http", [Piece(b"x\n", 2)] * 3, 1) for _ in range(40)])
         for _ in range(3)
     ]
     for writer in writers:

@@ -35,6 +35,7 @@ REASONS = (
     "credentials",
     "gone",  # the place is no more
     "hard-bounce",  # there is no such recipient
+    "no-template",  # the provider sends approved templates only, and none is named for this notice
     "opted-out",  # the provider knows that they want nothing
     "protocol",  # an answer that is none
     "rate-limited",

@@ -150,6 +150,7 @@ class Notifier:
             "customer": row.customer,
             "case_id": row.case_id,
             "signal": row.signal,
+            "reference": sent.reference,
         }
         record = Delivered(notice=row.notice, outcome=outcome.value, channel=row.channel)
         letter = {"tenant": self._store.tenant, "state": "waiting", "data": pack(record), "answer": ""}

@@ -252,11 +252,14 @@ delivery = Table(
     _had("customer", BigInteger),
     _had("case_id", Text),
     _had("signal", Text),
+    _had("reference", Text),
     PrimaryKeyConstraint("tenant", "notice", "attempt"),
     Index("delivery_by_time", "tenant", "channel", "at_ms"),
     Index("delivery_by_customer", "tenant", "customer", "at_ms"),
+    Index("delivery_by_reference", "tenant", "reference"),
 )
-"""Attempts and what came of them. Attempt 0 is the simulated one of a recording or a dry run."""
+"""Attempts and what came of them. Attempt 0 is the simulated one of a recording or a dry run. `reference` is what the
+provider calls the message; what it says of it later (`delivered`, `read` …) becomes the `detail`."""
 
 dead_letter = Table(
     "dead_letter",

@@ -86,7 +86,8 @@ class Writer:
                 "signal": notice.signal,
             }
             if notice.state is NoticeState.SIMULATED:
-                simulated.append({**common, "attempt": 0, "outcome": "simulated", "at_ms": notice.at_ms, "detail": ""})
+                outcome = {"attempt": 0, "outcome": "simulated", "detail": "", "reference": ""}
+                simulated.append({**common, **outcome, "at_ms": notice.at_ms})
             elif notice.state is NoticeState.QUEUED:
                 times = {"due_ms": notice.at_ms, "stale_ms": notice.stale_ms, "claimed_ms": None}
                 rank = {"kind": notice.kind.value, "rank": -notice.priority, "at_ms": notice.at_ms}

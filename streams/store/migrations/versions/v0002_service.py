@@ -159,6 +159,8 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("customer", sa.BigInteger(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("case_id", sa.Text(), server_default="", nullable=False))
         batch_op.add_column(sa.Column("signal", sa.Text(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("reference", sa.Text(), server_default="", nullable=False))
+        batch_op.create_index("delivery_by_reference", ["tenant", "reference"], unique=False)
         batch_op.create_index("delivery_by_time", ["tenant", "channel", "at_ms"], unique=False)
         batch_op.create_index("delivery_by_customer", ["tenant", "customer", "at_ms"], unique=False)
 

@@ -7,7 +7,7 @@ Phones become E.164 (a national number is read as an Indonesian one), e-mail add
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -116,7 +116,20 @@ def _lines(reader: "Iterator[list[str]]") -> Iterator[tuple[int, list[str]]]:
 def _row(line: int, header: list[str], cells: list[str]) -> CustomerRow | BadRow:
     if len(cells) != len(header):
         return BadRow(line, "row", f"{len(cells)} cells", f"{len(header)} cells as in the first line")
-    values = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+    return checked(line, dict(zip(header, cells, strict=True)))
+
+
+def checked(line: int, given: Mapping[str, str]) -> CustomerRow | BadRow:
+    """Return a customer in normal form, or what is wrong with the first field that is.
+
+    Parameters
+    ----------
+    line
+        Where it stands, for `BadRow`.
+    given
+        Texts by column; any further one is an alias.
+    """
+    values = {name: cell.strip() for name, cell in given.items()}
     for name, value in values.items():
         if len(value) > MAX_TEXT or not _printable(value):
             text = value[:20].encode("utf-8", "replace").decode()

@@ -3,8 +3,8 @@
 Promises
 - A customer whom it does not know (a bare row, an erased one) is in no `reach`, so nobody tells them anything.
 - An alias that two customers share names neither; it is reported.
-- Erasing deletes the row and the aliases; salted hashes of both stay, so that later events and imports do not bring
-  them back: no id of theirs is stored again.
+- Who was erased (`streams.store.erasing`) is not brought back by later events and imports: no id of theirs is stored
+  again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,7 +20,8 @@ from detector.errors import UsageError
 from detector.events import Ints
 from streams.store import rows
 from streams.store import tables as t
-from streams.store.customers_csv import ALL_CHANNELS, BadRow, CustomerRow, read_customers
+from streams.store.customers_csv import ALL_CHANNELS, BadRow, CustomerRow, Read, read_customers
+from streams.store.erasing import VERSION, Also, Erased, changed, erase
 from streams.store.store import Store
 
 ADDRESS = {"email": "email", "whatsapp": "phone", "sms": "phone"}
@@ -29,7 +30,6 @@ ADDRESS = {"email": "email", "whatsapp": "phone", "sms": "phone"}
 NOBODY = 0
 """The customer of an alias that several share."""
 
-VERSION = "directory_version"
 _BATCH = 500
 
 
@@ -145,9 +145,15 @@ class CustomerDirectory:
             found = {row.known: row.n for row in connection.execute(wanted.group_by(t.customer.c.known))}
         return found.get(1, 0), found.get(0, 0)
 
-    def import_file(self, path: Path) -> Imported:
+    def import_file(self, path: Path, also: Also | None = None) -> Imported:
         """Take a customers file in: good rows replace what is there, bad ones and shared aliases are reported."""
-        read = read_customers(path)
+        return self._take(read_customers(path), also)
+
+    def put(self, row: CustomerRow, also: Also | None = None) -> Imported:
+        """Take one customer in, in the place of what is there, as an import does."""
+        return self._take(Read([row]), also)
+
+    def _take(self, read: Read, also: Also | None) -> Imported:
         keyed = [(customer_key(self._secret, row.id), row) for row in read.rows]
         with self._store.transaction() as connection:
             gone = {row.key for row in connection.execute(sa.select(t.erased.c.key).where(self._ours(t.erased)))}
@@ -158,14 +164,46 @@ class CustomerDirectory:
             if keyed:
                 rows.put(connection, t.customer, (self._values(key, row) for key, row in keyed))
                 read.bad.extend(self._take_aliases(connection, keyed))
-            _changed(connection)
+            changed(connection)
+            if also is not None:
+                also(connection)
         return Imported(len(keyed), sorted(read.bad, key=lambda bad: (bad.line, bad.column)))
 
-    def opt_out(self, key: int) -> None:
+    def prefer(
+        self,
+        key: int,
+        *,
+        consent: Sequence[str] | None = None,
+        language: str | None = None,
+        time_zone: str | None = None,
+        also: Also | None = None,
+    ) -> None:
+        """Set what a customer prefers; None leaves it as it is.
+
+        Consent is what the customer says now, so it takes the place of what they withdrew before.
+        """
+        given = {
+            "consent": None if consent is None else " ".join(consent),
+            "language": language,
+            "time_zone": time_zone,
+        }
+        values = {name: value for name, value in given.items() if value is not None}
+        with self._store.transaction() as connection:
+            if values:
+                connection.execute(sa.update(t.customer).where(self._here, t.customer.c.key == key).values(values))
+            if consent is not None:
+                mine = self._ours(t.withdrawn) & (t.withdrawn.c.key == key)
+                connection.execute(sa.delete(t.withdrawn).where(mine))
+            if also is not None:
+                also(connection)
+
+    def opt_out(self, key: int, also: Also | None = None) -> None:
         """Withdraw the customer's consent to every channel."""
         with self._store.transaction() as connection:
             connection.execute(sa.update(t.customer).where(self._here, t.customer.c.key == key).values(consent=""))
             self._withdraw(connection, key, ALL_CHANNELS)
+            if also is not None:
+                also(connection)
 
     def withdraw(self, key: int, channel: str) -> None:
         """Note that the customer wants nothing on this channel: it holds whatever an import says of their consent."""
@@ -179,21 +217,9 @@ class CustomerDirectory:
         with self._store.transaction() as connection:
             connection.execute(sa.delete(table).where(mine))
 
-    def erase(self, key: int) -> None:
-        """Forget who the customer is, for good."""
-        with self._store.transaction() as connection:
-            theirs = self._ours(t.customer_alias) & (t.customer_alias.c.key == key)
-            named = [row.alias for row in connection.execute(sa.select(t.customer_alias.c.alias).where(theirs))]
-            others = sa.select(t.customer.c.key).where(self._here, t.customer.c.known == 1, t.customer.c.key != key)
-            stones = {key, *named, *self._seen_as(connection, {key, *named})}
-            stones -= {row.key for row in connection.execute(others.where(t.customer.c.key.in_(stones)))}
-            remove = sa.delete(t.customer).where(self._here, t.customer.c.key == sa.bindparam("who"))
-            connection.execute(remove, [{"who": one} for one in stones])
-            connection.execute(sa.delete(t.customer_alias).where(theirs))
-            connection.execute(sa.delete(t.withdrawn).where(self._ours(t.withdrawn), t.withdrawn.c.key == key))
-            values = [{"tenant": self._store.tenant, "key": one} for one in sorted(stones)]
-            connection.execute(rows.upsert(t.erased, replace=False), values)
-            _changed(connection)
+    def erase(self, key: int, also: Also | None = None) -> Erased:
+        """Forget who the customer is, for good, and say what was removed where."""
+        return erase(self._store, key, also)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -208,13 +234,6 @@ class CustomerDirectory:
         for row in connection.execute(wanted):
             out[row.key] = (*out.get(row.key, ()), row.channel)
         return out
-
-    def _seen_as(self, connection: sa.Connection, named: set[int]) -> set[int]:
-        """Return the bare rows of a customer: aliases that came, in whatever form, before the directory knew them."""
-        bare = connection.execute(
-            sa.select(t.customer.c.key, t.customer.c.id).where(self._here, t.customer.c.known == 0)
-        )
-        return {row.key for row in bare if any(customer_key(self._secret, f) in named for f in alias_forms(row.id))}
 
     def _ours(self, table: sa.Table) -> sa.ColumnElement[bool]:
         return table.c.tenant == self._store.tenant
@@ -256,9 +275,3 @@ def _customer(row: sa.Row[tuple[object, ...]], withdrawn: tuple[str, ...]) -> Cu
     texts = {name: str(found[name]) for name in ("id", "name", "language", "time_zone", "email", "phone")}
     consent = tuple(str(found["consent"]).split())
     return Customer(**texts, consent=consent, known=bool(found["known"]), withdrawn=withdrawn)
-
-
-def _changed(connection: sa.Connection) -> None:
-    found = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.key == VERSION)).scalar_one_or_none()
-    number = int(found or b"0") + 1
-    connection.execute(rows.upsert(t.meta), {"key": VERSION, "value": str(number).encode()})

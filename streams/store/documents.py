@@ -18,14 +18,12 @@ from detector.watch.control import Fact
 from detector.watch.explanation import Account, explain_in_words
 from streams.store import pages, queries, rows, values
 from streams.store import tables as t
+from streams.store.erasing import ERASED as ERASED
 from streams.store.pages import Hit
 from streams.store.queries import DeadLetter, Delivery
 from streams.store.store import Store
 
 Document = dict[str, Any]
-
-ERASED = "(erased)"
-"""Stands for a customer of whom only the hash is left."""
 
 _DIGITS = 6
 _LEDGER_ORDER = ("first_failure_ms", "last_failure_ms", "tries", "last_success_ms", "contact_ms", "probability")

@@ -33,13 +33,18 @@ class Secret:
     env: str | None = None
     file: Path | None = None
 
-    def read(self) -> bytes:
+    def read(self, least: int = _SECRET_BYTES) -> bytes:
         """Return the secret.
+
+        Parameters
+        ----------
+        least : int
+            So many bytes it must have: others' passwords and tokens may be shorter than what we ask of our own.
 
         Raises
         ------
         ConfigError
-            It is not there, or shorter than 16 bytes.
+            It is not there, or shorter than that.
         """
         if self.env is not None:
             found, source = os.environb.get(self.env.encode(), b""), f"the environment variable {self.env}"
@@ -51,11 +56,10 @@ class Secret:
             except OSError:
                 found = b""
         found = found.strip()
-        if len(found) < _SECRET_BYTES:
+        if len(found) < least:
             size = f"{len(found)} bytes" if found else "nothing"
-            raise ConfigError(
-                [Problem(self.where, f"{size} in {source}", f"a secret of {_SECRET_BYTES} bytes or more")]
-            )
+            allowed = f"a secret of {least} bytes or more" if least > 1 else "a secret"
+            raise ConfigError([Problem(self.where, f"{size} in {source}", allowed)])
         return found
 
 

@@ -32,6 +32,8 @@ RETRY_MS = 2_000
 """When a client that lost its stream is to ask again."""
 SEND_S = 20.0
 """Whoever takes nothing for this long is let go."""
+CLOSE_S = 2.0
+"""How long streams may take to end when the server stops."""
 RECHECK_S = 30.0
 """So often it is asked whether a follower may still read."""
 MOST = 1_000
@@ -58,6 +60,16 @@ def install(app: FastAPI, web: Web) -> None:
 def hub_of(app: Any) -> Hub:
     """Return what follows the feed in this app; close it before the server waits for its connections."""
     return cast(Hub, app.state.feed)
+
+
+class _Closing:
+    """What is told that the server stops: everybody is let go, and their streams end as they should."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def set(self) -> None:
+        self._hub.close()
 
 
 class _Stream(EventSourceResponse):
@@ -100,7 +112,8 @@ async def stream(
         start = page.newest
     _refuse_gap(page, start, web.tenant)
     frames = _frames(request, web, hub, start, wanted)
-    return _Stream(frames, ping=0, sep="\n", send_timeout=SEND_S)
+    stops = cast(Any, _Closing(hub))
+    return _Stream(frames, ping=0, sep="\n", send_timeout=SEND_S, shutdown_event=stops, shutdown_grace_period=CLOSE_S)
 
 
 async def _frames(request: Request, web: Web, hub: Hub, after: int, wanted: Filter) -> AsyncIterator[ServerSentEvent]:

@@ -22,8 +22,8 @@ from detector.desk.records import (
 from detector.pipeline import Effects
 from detector.signals import Mode, Severity
 from detector.watch.anomaly import Cause
+from streams.feeds.log import bounds
 from streams.store import LIVE, Commit, Store, open_store
-from streams.store import tables as t
 from streams.store.feedtypes import TYPES
 
 NOW_MS = 1_772_416_800_000
@@ -118,8 +118,7 @@ def customer(store: Store, id: str) -> int:
 
 def fill(store: Store, n: int, *, at_ms: int = NOW_MS) -> None:
     """Write `n` events: cases that are opened."""
-    with store.reading() as connection:
-        before = len(connection.execute(t.feed.select()).all())
+    _, before = bounds(store)
     commit(store, *(a_case(f"case-{before + i + 1}") for i in range(n)), at_ms=at_ms)
 
 

@@ -1,11 +1,18 @@
 """Makes the web application: which routers there are, in which order a request passes."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from fastapi import FastAPI
 
-from streams.web import feeds, problem
+from streams.web import door, feeds, health, problem, sign_in
 from streams.web.access import check_policies
 from streams.web.auth import Auth
 from streams.web.context import Web
+from streams.web.guard import Guard
+from streams.web.metrics import WebNumbers
+from streams.web.watchdog import Watchdog
 
 
 def create_app(web: Web) -> FastAPI:
@@ -16,10 +23,23 @@ def create_app(web: Web) -> FastAPI:
     RuntimeError
         A route does not say who may ask it.
     """
-    app = FastAPI(title="Tocsin", openapi_url=None, docs_url=None, redoc_url=None)
-    web.identifier = Auth(web)
+
+    @asynccontextmanager
+    async def life(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(door.door_of(app).writer.close)
+        auth.close()
+
+    app = FastAPI(title="Tocsin", openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)
+    web.identifier = auth = Auth(web)
     app.state.web = web
+    app.add_middleware(Guard, auth=auth)
     problem.install(app)
+    app.include_router(sign_in.router)
     feeds.install(app, web)
+    numbers = WebNumbers()
+    door.install(app, web, numbers)
+    health.install(app, health.Health(web, door.door_of(app), numbers, Watchdog(web.clock)))
+    app.add_middleware(health.Counted, numbers=numbers, web=web)
     check_policies(app)
     return app

@@ -4,18 +4,20 @@ from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 from fastapi import Request
+from starlette.requests import HTTPConnection
 
 from streams.clock import Clock
 from streams.settings import Settings
 from streams.store import Store
 from streams.store.directory import CustomerDirectory
+from streams.store.tokens import Scope
 from streams.web.principal import Principal
 
 
 class Identifier(Protocol):
     """Finds out who asks."""
 
-    async def identify(self, request: Request) -> Principal | None:
+    async def identify(self, request: HTTPConnection) -> Principal | None:
         """Return who asks, or None.
 
         Raises
@@ -23,6 +25,22 @@ class Identifier(Protocol):
         ProblemError
             What they came with opens nothing any more, or too many guesses came from where they are.
         """
+        ...
+
+    def denied(self, principal: Principal, scope: Scope) -> None:
+        """Note that somebody asked for more than they may do."""
+        ...
+
+    def forget_token(self, token_id: str) -> None:
+        """Look this token up anew at its next use: it was revoked."""
+        ...
+
+    def flush(self) -> None:
+        """Wait until what was noted is written."""
+        ...
+
+    def close(self) -> None:
+        """Write what is still to be noted; the app ends."""
         ...
 
 

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 
 from streams.store.tokens import ALLOWS, Scope
 
+IDENTIFIED = "tocsin.identified"
+"""Where the guard leaves who asks, in the request's ASGI scope."""
+
 
 @dataclass(frozen=True)
 class Principal:
     """Who asks, and what they may do."""
 
     who: str
-    """For the audit log: `token:ID`, or `person:NAME`."""
+    """For the audit log: `token:ID`, or a person: `local:LOGIN`, `oidc:NAME`, `proxy:NAME`."""
     scope: Scope
     via: str
     """`token`, `session`, `proxy`."""

@@ -44,10 +44,6 @@ def response(
 def install(app: FastAPI) -> None:
     """Make every error of this app a problem; nothing shows a traceback."""
 
-    @app.exception_handler(ProblemError)
-    async def _problem(_request: Request, error: ProblemError) -> JSONResponse:
-        return response(error.status, error.code, error.detail, headers=error.headers, more=error.more)
-
     @app.exception_handler(HTTPException)
     async def _http(_request: Request, error: HTTPException) -> JSONResponse:
         phrase = HTTPStatus(error.status_code).phrase
@@ -63,17 +59,28 @@ def install(app: FastAPI) -> None:
         detail = "; ".join(f"{entry['path']}: {entry['allowed']}" for entry in found[:5])
         return response(422, "invalid-request", detail, more={"errors": found})
 
-    @app.exception_handler(UsageError)
-    async def _usage(_request: Request, error: UsageError) -> JSONResponse:
-        return response(422, "invalid-request", str(error))
+    for kind in (ProblemError, TocsinError):
+        app.add_exception_handler(kind, _known)
 
-    @app.exception_handler(UnreachableError)
-    async def _unreachable(_request: Request, error: UnreachableError) -> JSONResponse:
-        return response(503, "unavailable", str(error), headers={"Retry-After": "5"})
 
-    @app.exception_handler(TocsinError)
-    async def _ours(_request: Request, error: TocsinError) -> JSONResponse:
-        return response(500, "internal-error", str(error))
+def of(error: Exception) -> JSONResponse | None:
+    """Return the answer to an error of the tree or a `ProblemError`; None for any other."""
+    match error:
+        case ProblemError():
+            return response(error.status, error.code, error.detail, headers=error.headers, more=error.more)
+        case UsageError():
+            return response(422, "invalid-request", str(error))
+        case UnreachableError():
+            return response(503, "unavailable", str(error), headers={"Retry-After": "5"})
+        case TocsinError():
+            return response(500, "internal-error", str(error))
+    return None
+
+
+async def _known(_request: Request, error: Exception) -> JSONResponse:
+    found = of(error)
+    assert found is not None
+    return found
 
 
 def _short(value: object) -> str:

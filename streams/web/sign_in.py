@@ -1,0 +1,113 @@
+"""Signing in and out in a browser: by a link that works once, or by the identity provider.
+
+Promises
+- Opening a link signs nobody in: a preview or a prefetch asks for it too. The button on its page does.
+- Signing in always begins a new session with a new cookie, and ends the one that the browser had.
+- The cookie is out of reach of scripts and of other sites' pages (HttpOnly, SameSite=Strict; over https Secure and
+  bound to this host).
+"""
+
+import asyncio
+from urllib.parse import parse_qs
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from streams.store import sign_ins
+from streams.web import pages
+from streams.web.access import public
+from streams.web.auth import Auth
+from streams.web.context import web_of
+from streams.web.problem import ProblemError
+
+router = APIRouter(include_in_schema=False)
+
+_CODE_LENGTH = 64
+
+
+@router.get("/", dependencies=[public()])
+async def home(request: Request) -> Response:
+    """Show who is signed in; the others are led to the sign-in."""
+    auth = _auth(request)
+    try:
+        principal = await auth.identify(request)
+    except ProblemError as error:
+        return _no_entry(request, error)
+    if principal is None:
+        if request.headers.get("sec-fetch-site") == "cross-site":
+            # A browser keeps a strict cookie back where another site's link is followed; from our own page it comes.
+            return pages.page(request, "go_on.html")
+        return RedirectResponse("/sign-in", 303)
+    session = await auth.session(request) if principal.via == "session" else None
+    return pages.page(
+        request,
+        "home.html",
+        who=principal.who,
+        scope=principal.scope.value,
+        tenant=auth.web.tenant,
+        csrf="" if session is None else session.csrf,
+    )
+
+
+@router.get("/sign-in", dependencies=[public()])
+async def sign_in_page(request: Request, code: str = "") -> Response:
+    """Show the button that uses the link, or how to get one."""
+    if not code and await _auth(request).session(request) is not None:
+        return RedirectResponse("/", 303)
+    return pages.sign_in_page(request, oidc=_has_oidc(request), code=code[:_CODE_LENGTH])
+
+
+@router.post("/sign-in", dependencies=[public()])
+async def sign_in(request: Request) -> Response:
+    """Use a link."""
+    auth = _auth(request)
+    address = auth.allow_attempt(request)
+    code = parse_qs((await request.body()).decode("utf-8", "replace")).get("code", [""])[0]
+    opened = await asyncio.to_thread(
+        sign_ins.use_link,
+        auth.web.store,
+        code[:_CODE_LENGTH],
+        auth.web.clock.now_ms(),
+        idle_ms=auth.web.settings.service.session,
+        old=auth.cookie(request),
+    )
+    if opened is None:
+        auth.backoff.failed(address)
+        auth.notes.refused("nobody", "sign-in.failed", "")
+        return pages.sign_in_page(request, oidc=_has_oidc(request), problem="link_over", status=403)
+    auth.backoff.succeeded(address)
+    response = RedirectResponse("/", 303)
+    auth.set_cookie(request, response, opened[0])
+    return response
+
+
+@router.post("/sign-out", dependencies=[public()])
+async def sign_out(request: Request) -> Response:
+    """End the browser's session."""
+    auth = _auth(request)
+    session = await auth.session(request)
+    if session is not None:
+        await asyncio.to_thread(sign_ins.close_session, auth.web.store, session, auth.web.clock.now_ms())
+    response = RedirectResponse("/sign-in", 303)
+    auth.unset_cookie(request, response)
+    return response
+
+
+@router.get("/style.css", dependencies=[public()])
+async def style() -> Response:
+    return Response(pages.STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=300"})
+
+
+def _no_entry(request: Request, error: ProblemError) -> HTMLResponse:
+    problem = "no_role" if error.status == 403 else "provider_failed"
+    return pages.sign_in_page(request, oidc=_has_oidc(request), problem=problem, status=error.status)
+
+
+def _has_oidc(request: Request) -> bool:
+    return web_of(request).settings.service.oidc is not None
+
+
+def _auth(request: Request) -> Auth:
+    found = web_of(request).identifier
+    assert isinstance(found, Auth)
+    return found

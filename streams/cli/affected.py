@@ -1,6 +1,5 @@
 """`tocsin affected`: who is hit by a case, as a table, CSV or JSON."""
 
-import csv
 import sys
 from typing import Any
 
@@ -8,9 +7,6 @@ import click
 
 from streams.cli import common
 from streams.cli.common import db_option, json_option
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_COLUMNS = ("customer", "grade", "state", "probability", "first_failure", "last_failure", "tries", "last_success")
 
 
 @common.command(
@@ -26,7 +22,7 @@ def command(case: str, as_csv: bool, db: str, as_json: bool) -> None:
 
     Nobody is listed where nobody can be named, as when events stop.
     """
-    from streams.store import open_store
+    from streams.store import open_store, spreadsheet
     from streams.store.documents import affected_documents
     from streams.store.queries import find_case
 
@@ -36,41 +32,18 @@ def command(case: str, as_csv: bool, db: str, as_json: bool) -> None:
     if as_json:
         common.print_json(documents)
     elif as_csv:
-        writer = csv.writer(sys.stdout, lineterminator="\r\n")
-        writer.writerow((*_COLUMNS, "notices"))
-        for document in documents:
-            cells = (*(document[name] for name in _COLUMNS), _decisions(document))
-            writer.writerow([guarded(cell) for cell in cells])
+        for line in spreadsheet.lines(documents):
+            sys.stdout.write(line)
     elif documents:
         rows = [_row(document) for document in documents]
         spare = ("last_success", "first_failure", "probability")
-        common.print_table((*_COLUMNS, "notices"), rows, right=("probability", "tries"), spare=spare)
+        common.print_table((*spreadsheet.COLUMNS, "notices"), rows, right=("probability", "tries"), spare=spare)
     else:
         click.echo("Nobody can be named." if found.affected is None else "Nobody is listed.")
 
 
 def _row(document: dict[str, Any]) -> list[object]:
+    from streams.store.spreadsheet import COLUMNS, decisions
+
     cells = {**document, "probability": f"{document['probability']:.2f}"}
-    return [*(cells[name] for name in _COLUMNS), _decisions(document)]
-
-
-def _decisions(document: dict[str, Any]) -> str:
-    parts = (
-        f"{notice['kind']} {notice['state']}" + (f" ({notice['reason']})" if notice["reason"] else "")
-        for notice in document["notices"]
-    )
-    return "; ".join(parts)
-
-
-def guarded(cell: object) -> str:
-    """Return a cell's text; what a spreadsheet would take for a formula is made text.
-
-    Examples
-    --------
-    >>> guarded("=1+1"), guarded("C-1"), guarded(None), guarded(-0.5)
-    ("'=1+1", 'C-1', '', '-0.5')
-    """
-    if cell is None:
-        return ""
-    text = str(cell)
-    return f"'{text}" if isinstance(cell, str) and text.startswith(_FORMULA) else text
+    return [*(cells[name] for name in COLUMNS), decisions(document)]

@@ -89,6 +89,13 @@ def find_case(store: Store, prefix: str) -> Case:
     return found[0]
 
 
+def get_case(store: Store, id: str) -> Case | None:
+    """Return the case of this id; None where there is none."""
+    with store.reading() as connection:
+        row = connection.execute(sa.select(t.cases).where(t.cases.c.tenant == store.tenant, t.cases.c.id == id)).first()
+    return None if row is None else rows.case_of(row)
+
+
 def ledger(store: Store, case: str) -> Iterator[LedgerRow]:
     """Yield who is affected (no withdrawn rows), in an order of the store's own."""
     table = t.ledger

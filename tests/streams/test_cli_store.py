@@ -22,7 +22,6 @@ import sqlalchemy as sa
 from detector.desk.records import Check, Decision, DeskEffects, Kind, NoticeState, TimelineEntry
 from detector.pipeline import Effects
 from detector.watch.anomaly import Cause
-from streams.cli.affected import guarded
 from streams.cli.main import main
 from streams.cli.words import story, where
 from streams.clock import SystemClock
@@ -31,6 +30,7 @@ from streams.store import open_store, queries
 from streams.store import tables as t
 from streams.store.directory import CustomerDirectory
 from streams.store.documents import rfc3339
+from streams.store.spreadsheet import guarded
 from tests.streams.commands import Tocsin
 from tests.streams.shop import START_MS, Shop, lines
 from tests.streams.shop import rfc3339 as stamp

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
@@ -23,6 +23,7 @@ from streams.intake.bytestream import STDIN, changed_ms
 from streams.intake.files import BLOCK_BYTES, Identity, Known, RecordDecoder, Source
 from streams.intake.formats import OWN, decoder_for
 from streams.intake.sshd import SshdDecoder
+from streams.settings import Settings
 from streams.store import Store, open_store
 from streams.store.customers_csv import BadRow
 from streams.store.directory import CustomerDirectory
@@ -61,6 +62,17 @@ class Run:
     learn_only: bool = False
     commit_s: float = COMMIT_S
     block_bytes: int = BLOCK_BYTES
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """Return the run that a configuration directory describes."""
+        formats = {name: dict(mapping) for name, mapping in settings.formats.items()}
+        return cls(
+            settings.config,
+            InputFormat(settings.format, formats),
+            customers=settings.customers,
+            customer_key=None if settings.customer_key is None else settings.customer_key.read(),
+        )
 
 
 @dataclass

@@ -1,0 +1,234 @@
+"""`tocsin run`: starts the web process and the work process, starts again what crashes, and stops both.
+
+Promises
+- The listening socket is the supervisor's: while the web process is started again, who connects waits and is served.
+- A process that can't even start (configuration, store) ends the service at once, with that process' exit code.
+- Asked to stop, everything has ended within 25 s. If the supervisor itself is killed, its processes end by themselves:
+  each holds one end of a socket pair, and takes the other end's going for the wish to stop.
+"""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Thread
+from types import FrameType
+
+from detector.errors import UnreachableError
+from streams.clock import Clock
+
+STOP_S = 20.0
+"""So long a process may take to end; then it is killed."""
+LOOK_S = 0.2
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
+HEALTHY_S = 60.0
+"""A process that ran for so long is started again without a pause."""
+CANNOT_START = (2, 3)
+"""Exit codes of wrong usage and of a service that can't be reached: these do not get better by trying again."""
+FOR_THE_PARENT = "TOCSIN_SUPERVISOR_FD"
+LISTENING = "TOCSIN_LISTENING_FD"
+_READY = b"ready\n"
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """Return a socket that listens there; port 0 takes a free one.
+
+    Raises
+    ------
+    UnreachableError
+        The port is taken, or the address is not this machine's.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(1_024)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        found = getattr(error, "strerror", None) or str(error)
+        message = f"--port: {host}:{port} can't be listened on ({found.lower()}); give another --host or --port"
+        raise UnreachableError(message) from error
+    return listening
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the address under which the socket is reached from this machine."""
+    host, port = listening.getsockname()[:2]
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}"
+
+
+@dataclass
+class Child:
+    """One of the processes."""
+
+    name: str
+    arguments: Sequence[str]
+    listening: socket.socket | None = None
+    process: "subprocess.Popen[bytes] | None" = None
+    begun_s: float = 0.0
+    pause_s: float = 0.0
+    due_s: float = 0.0
+    starts: int = 0
+    ready: bool = False
+    was_ready: bool = False
+    _ours: socket.socket | None = field(default=None, repr=False)
+
+    def start(self, now_s: float) -> None:
+        ours, theirs = socket.socketpair()
+        fds = [theirs.fileno()]
+        environment = {**os.environ, FOR_THE_PARENT: str(theirs.fileno())}
+        if self.listening is not None:
+            fds.append(self.listening.fileno())
+            environment[LISTENING] = str(self.listening.fileno())
+        command = [sys.executable, "-m", "streams.cli.main", *self.arguments]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, pass_fds=fds, env=environment, start_new_session=True
+        )
+        theirs.close()
+        ours.setblocking(False)
+        self._ours, self.begun_s, self.ready = ours, now_s, False
+        self.starts += 1
+
+    def look(self) -> int | None:
+        """Return the exit code of a process that has ended; None while it runs."""
+        if self.process is None:
+            return None
+        if self._ours is not None and not self.ready:
+            with suppress(BlockingIOError, ConnectionError):
+                self.ready = self._ours.recv(64) == _READY
+                self.was_ready = self.was_ready or self.ready
+        code = self.process.poll()
+        if code is not None:
+            self.let_go()
+        return code
+
+    def let_go(self) -> None:
+        self.process = None
+        if self._ours is not None:
+            self._ours.close()
+            self._ours = None
+
+    def ask_to_stop(self) -> None:
+        if self.process is not None:
+            self.process.send_signal(signal.SIGTERM)
+
+
+class Supervisor:
+    """Keeps processes running until it is asked to stop.
+
+    Parameters
+    ----------
+    say
+        Tells the operator what was started again and why.
+    up
+        Called once, when all of them are ready.
+    """
+
+    def __init__(
+        self, children: Sequence[Child], clock: Clock, say: Callable[[str], None], up: Callable[[], None]
+    ) -> None:
+        self.children, self._clock, self._say, self._up = children, clock, say, up
+        self._signal: int | None = None
+        self._is_up = False
+
+    def run(self) -> int:
+        """Return the exit code: 0 after SIGTERM, 130 after SIGINT, else that of the process that can't start."""
+        before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            for child in self.children:
+                child.start(self._clock.monotonic_s())
+            code = None
+            while self._signal is None and code is None:
+                code = self._look()
+                self._clock.sleep(LOOK_S)
+            return 130 if self._signal == signal.SIGINT else code or 0
+        finally:
+            self._stop()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _note(self, number: int, _frame: FrameType | None) -> None:
+        self._signal = number
+
+    def _look(self) -> int | None:
+        """Look after each process once; returns the exit code where one can't start."""
+        now_s = self._clock.monotonic_s()
+        for child in self.children:
+            if child.process is None:
+                if now_s >= child.due_s:
+                    child.start(now_s)
+                continue
+            code = child.look()
+            if code is None:
+                continue
+            if code in CANNOT_START and not child.was_ready:
+                return code  # it has said why
+            healthy = now_s - child.begun_s >= HEALTHY_S
+            child.pause_s = 0.0 if healthy else min(LONGEST_PAUSE_S, max(FIRST_PAUSE_S, 2 * child.pause_s))
+            child.due_s = now_s + child.pause_s
+            how = f"was ended by signal {-code}" if code < 0 else f"has ended ({code})"
+            self._say(f"the {child.name} process {how}; starting it again in {child.pause_s:g} s")
+        if not self._is_up and all(child.ready for child in self.children):
+            self._is_up = True
+            self._up()
+        return None
+
+    def _stop(self) -> None:
+        for child in self.children:
+            if child.listening is not None:
+                child.listening.close()
+            child.ask_to_stop()
+        until_s = self._clock.monotonic_s() + STOP_S
+        for child in self.children:
+            if child.process is None:
+                continue
+            try:
+                child.process.wait(max(0.1, until_s - self._clock.monotonic_s()))
+            except subprocess.TimeoutExpired:
+                self._say(f"the {child.name} process did not end in time; killing it")
+                child.process.kill()
+                child.process.wait()
+            child.let_go()
+
+
+class Parent:
+    """The supervisor as its process knows it; nobody where the process was started by hand."""
+
+    def __init__(self) -> None:
+        given = os.environ.pop(FOR_THE_PARENT, "")
+        self._socket = socket.socket(fileno=int(given)) if given.isdecimal() else None
+        if self._socket is not None:
+            self._socket.set_inheritable(False)
+            Thread(target=self._watch, name="parent", daemon=True).start()
+
+    def ready(self) -> None:
+        """Tell it that this process does its work."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.sendall(_READY)
+
+    def _watch(self) -> None:
+        assert self._socket is not None
+        select.select([self._socket], [], [])  # it never says anything: it has gone
+        os.kill(os.getpid(), signal.SIGTERM)
+        select.select([], [], [], STOP_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def inherited() -> socket.socket | None:
+    """Return the supervisor's listening socket; None where the process was started by hand."""
+    given = os.environ.pop(LISTENING, "")
+    if not given.isdecimal():
+        return None
+    found = socket.socket(fileno=int(given))
+    found.set_inheritable(False)
+    return found

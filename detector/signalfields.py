@@ -67,6 +67,13 @@ FIELDS = (
         "usual (required there). Not for `measure: share`.",
     ),
     FieldDoc("severity", "critical, high, medium or low", "medium", "Where its cases start; impact may raise it."),
+    FieldDoc(
+        "stake",
+        "lock-out, money, safety or convenience",
+        "none",
+        "What is at stake for who is hit: it decides whom to tell first. Only signals of mere convenience may have a "
+        "holdout (`notices.holdout`).",
+    ),
     FieldDoc("mode", "shadow or live", "shadow", "A shadow signal opens cases that no customer is told of."),
     FieldDoc(
         "count_by",

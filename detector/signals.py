@@ -55,6 +55,15 @@ class Mode(StrEnum):
     LIVE = "live"
 
 
+class Stake(StrEnum):
+    """What is at stake for who is hit. Nobody is held out of a notice but where it is no more than convenience."""
+
+    LOCK_OUT = "lock-out"
+    MONEY = "money"
+    SAFETY = "safety"
+    CONVENIENCE = "convenience"
+
+
 class CountBy(StrEnum):
     """Whether one customer's many failures are one piece of evidence (`people`) or each is one (`attempts`)."""
 
@@ -117,10 +126,12 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """What its class is called with."""
     budget: Budget | None = None
     """Its own; None: a share of the tenant's."""
+    stake: Stake | None = None
+    """None: not said, which is taken for more than convenience."""
 
     @property
     def counted_as(self) -> "Signal":
-        """What decides what is counted and expected: words, mode, severity and budget may change at any time."""
+        """What decides what is counted and expected: words, mode, severity, stake and budget may change at any time."""
         return msgspec.structs.replace(
             self,
             title={},
@@ -131,6 +142,7 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
             mode=Mode.SHADOW,
             min_people=0,
             budget=None,
+            stake=None,
         )
 
     @property
@@ -349,6 +361,7 @@ _READ: dict[str, _Read] = {
     "window": lambda fields, value, path: fields.duration_ms(value, path, 1_000, MAX_WINDOW_MS),
     "direction": _choice(Direction),
     "severity": _choice(Severity),
+    "stake": _choice(Stake),
     "mode": _choice(Mode),
     "count_by": _choice(CountBy),
     "min_people": lambda fields, value, path: fields.whole(value, path, 1, 1_000_000),

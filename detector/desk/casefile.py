@@ -16,6 +16,8 @@ from detector.watch.anomaly import Cause
 
 DROPPED = "dropped "
 """Prefix of the tally's keys for drops by reason."""
+UNKNOWN, HELD_OUT, COMPARED = "unknown", "holdout", "compared"
+"""Keys of the tally that count beside the states."""
 
 
 class CaseFile(msgspec.Struct, kw_only=True):
@@ -37,6 +39,14 @@ class CaseFile(msgspec.Struct, kw_only=True):
     """When it last was."""
     given: Case | None = None
     """The row as it was last given out."""
+    sends: int = 0
+    """Customers (and episodes) of whom it was decided to tell them of the problem."""
+    capped: bool = False
+    """Somebody was held as so many of the case were told."""
+    sample_left: int = 0
+    """Where a sample was approved: so many of it are not told yet."""
+    asked_ms: int | None = None
+    """When a person last said that customers can try again; None: never, or taken back."""
 
     @property
     def episode_onset_ms(self) -> int:
@@ -139,4 +149,7 @@ class CaseFile(msgspec.Struct, kw_only=True):
             dropped={k[len(DROPPED) :]: n for k, n in sorted(self.tally.items()) if k.startswith(DROPPED) and n},
             queued=self.tally.get("queued", 0),
             failed=self.tally.get("failed", 0),
+            unknown=self.tally.get(UNKNOWN, 0),
+            holdout=self.tally.get(HELD_OUT, 0),
+            compared=self.tally.get(COMPARED, 0),
         )

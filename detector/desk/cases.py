@@ -11,6 +11,7 @@ Rules
    one episode on.
 5. A person may resolve, dismiss or merge at any time; after that the case's own anomalies change nothing in it, until
    Watch says that it relapsed (a resolved one).
+6. What else people do to a case leaves its state as it is, and is listed all the same: what is not is refused.
 """
 
 from enum import StrEnum
@@ -18,7 +19,8 @@ from enum import StrEnum
 import msgspec
 
 from detector.config import DAY_MS, HOUR_MS
-from detector.desk.records import Case, CaseState
+from detector.desk.problems import Strand
+from detector.desk.records import Case, CaseState, Verb
 from detector.errors import UsageError
 from detector.signals import Mode, Severity
 from detector.watch.anomaly import Anomaly
@@ -44,9 +46,31 @@ class Trigger(StrEnum):
     DISMISSED = "dismissed"  # a person
     MERGED = "merged"  # a person
     REOPENED = "reopened"
+    ASSIGNED = "assigned"  # a person, as all that follow
+    COMMENTED = "commented"
+    SPLIT = "split"
+    APPROVED = "approved"
+    HELD = "held"
+    TRIED = "tried again"
 
 
 _S, _T = CaseState, Trigger
+
+BY_PEOPLE: dict[Verb, Trigger] = {
+    Verb.ACKNOWLEDGE: _T.ACKNOWLEDGED,
+    Verb.RESOLVE: _T.RESOLVED,
+    Verb.DISMISS: _T.DISMISSED,
+    Verb.MERGE: _T.MERGED,
+    Verb.SPLIT: _T.SPLIT,
+    Verb.APPROVE: _T.APPROVED,
+    Verb.HOLD: _T.HELD,
+    Verb.TRY_AGAIN: _T.TRIED,
+    Verb.ASSIGN: _T.ASSIGNED,
+    Verb.COMMENT: _T.COMMENTED,
+}
+"""What people do, and what that is to the table."""
+
+_UNDER_WAY = (_S.OPEN, _S.ACKNOWLEDGED, _S.RECOVERING)
 
 TABLE: dict[tuple[CaseState | None, Trigger], CaseState] = {
     (None, _T.OPENED): _S.OPEN,
@@ -72,9 +96,12 @@ TABLE: dict[tuple[CaseState | None, Trigger], CaseState] = {
     (_S.RESOLVED, _T.RESOLVED): _S.RESOLVED,  # the verdict, given later
     (_S.RESOLVED, _T.DISMISSED): _S.DISMISSED,
     (_S.RESOLVED, _T.MERGED): _S.MERGED,
+    **{(s, t): s for t in (_T.SPLIT, _T.APPROVED, _T.HELD) for s in _UNDER_WAY},
+    **{(s, _T.TRIED): s for s in (*_UNDER_WAY, _S.RESOLVED)},
+    **{(s, t): s for t in (_T.ASSIGNED, _T.COMMENTED) for s in (*_UNDER_WAY, _S.RESOLVED, _S.DISMISSED)},
 }
 
-UNFINISHED = frozenset({_S.OPEN, _S.ACKNOWLEDGED, _S.RECOVERING})
+UNFINISHED = frozenset(_UNDER_WAY)
 FINISHED = frozenset({_S.RESOLVED, _S.DISMISSED, _S.MERGED})
 
 
@@ -107,7 +134,7 @@ def advance(case: Case, trigger: Trigger, at_ms: int) -> Case:
     return case
 
 
-def open_case(anomaly: Anomaly, id: str, tenant: str, mode: Mode, at_ms: int) -> Case:
+def open_case(anomaly: Anomaly | Strand, id: str, tenant: str, mode: Mode, at_ms: int) -> Case:
     """Return a new case with its first anomaly, whose id it takes and keeps for good."""
     return Case(
         tenant=tenant,
@@ -150,15 +177,31 @@ def recovery_shown(recovered: int, since_end: int, failing_since_end: int) -> bo
 
 
 def mermaid() -> str:
-    """Draw the table as a Mermaid state diagram, for the documentation.
+    """Draw the table's moves as a Mermaid state diagram, for the documentation.
 
     Examples
     --------
     >>> print(mermaid().splitlines()[1])
         [*] --> open: opened
     """
+    moves = {key: after for key, after in TABLE.items() if key[0] is not after}
     lines = ["stateDiagram-v2"]
-    for (before, trigger), after in TABLE.items():
+    for (before, trigger), after in moves.items():
         lines.append(f"    {before.value if before else '[*]'} --> {after.value}: {trigger.value}")
-    ends = [s for s in CaseState if all(before is not s for before, _ in TABLE)]
+    ends = [s for s in CaseState if all(before is not s for before, _ in moves)]
     return "\n".join([*lines, *(f"    {s.value} --> [*]" for s in ends)])
+
+
+def by_people() -> str:
+    """Return what people may do in which state as a Markdown table, for the documentation.
+
+    Examples
+    --------
+    >>> print(by_people().splitlines()[2])
+    | `acknowledge` | acknowledged |  | recovering |  |  |  |
+    """
+    lines = ["| | " + " | ".join(s.value for s in CaseState) + " |", "|---" * (len(CaseState) + 1) + "|"]
+    for verb, trigger in BY_PEOPLE.items():
+        after = (TABLE.get((state, trigger)) for state in CaseState)
+        lines.append(f"| `{verb.value}` | " + " | ".join(s.value if s else "" for s in after) + " |")
+    return "\n".join(lines)

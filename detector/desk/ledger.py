@@ -47,6 +47,9 @@ COLUMNS: dict[str, tuple[str, int, int]] = {
     "told_episode": ("i4", 0, 0),
     "ever": ("i1", 0, 0),
     "owed": ("i1", 0, 0),
+    "told_ms": ("i8", NEVER, 0),
+    "arm": ("i1", 0, 0),  # of the holdout
+    "out_ms": ("i8", NEVER, 0),
 }
 FACTS = ("first_ms", "tries", "likely")
 """The columns that the history gives again; a withdrawn row keeps how it came in."""
@@ -403,27 +406,50 @@ class Ledger(msgspec.Struct, kw_only=True):
 
     # --- leaving ---
 
-    def adopt(self, other: "Ledger", strands: int, episode: int) -> None:
-        """Take over another case's customers and what they were told; a rebuild must follow.
+    def adopt(self, other: "Ledger", theirs: Ints, strands: Ints) -> Ints:
+        """Take over these rows of another case; a rebuild must follow.
 
-        `strands` is how many this case had before the other's were appended.
+        Parameters
+        ----------
+        other : Ledger
+        theirs : int64[rows]
+            Its rows.
+        strands : int64[strands]
+            What each of the other case's strands is in this one.
+
+        Returns
+        -------
+        int64[rows]
+            The customers' rows here.
         """
-        rows = self.admit(other["customer"])
+        rows = self.admit(other["customer"][theirs])
         unseen = self["shown"][rows, _TRIES] == 0
-        self["shown"][rows[unseen]] = other["shown"][unseen]
-        self["shown"][rows[unseen], _WITHDRAWN] = NEVER  # so that they are given out, whatever becomes of them
-        self["strand"][rows[unseen]] = other["strand"][unseen] + strands
-        self["cause"][rows[unseen]] = other["cause"][unseen]
-        told = other["told"] > 0
-        self["told"][rows] = np.maximum(self["told"][rows], other["told"])
-        self["told_episode"][rows[told]] = episode
-        self["ever"][rows] |= other["ever"]
-        self["owed"][rows] |= other["owed"]
+        mine, of = rows[unseen], theirs[unseen]
+        self["shown"][mine] = other["shown"][of]
+        self["shown"][mine, _WITHDRAWN] = NEVER  # so that they are given out, whatever becomes of them
+        self["strand"][mine] = strands[other["strand"][of]]
+        self["cause"][mine] = other["cause"][of]
+        return rows
+
+    def listed(self) -> Bools:
+        """bool[rows]: was ever given out."""
+        result: Bools = self["shown"][:, _TRIES] > 0
+        return result
 
     def empty(self) -> None:
         """Withdraw every row."""
         self._blank(np.arange(self.n))
-        self.evidence = [np.zeros((3, 0), np.int64)]
+        self.evidence = [np.zeros((4, 0), np.int64)]
+
+    def widen(self) -> None:
+        """Add the columns that an older version's snapshot lacks."""
+        for name, (kind, fill, width) in COLUMNS.items():
+            old = self.columns.get(name, np.full((self.n, 0), fill, kind) if width else None)
+            if old is None:
+                old = np.full(self.n, fill, kind)
+            if width and old.shape[1] < width:
+                old = np.hstack((old, np.full((len(old), width - old.shape[1]), fill, old.dtype)))
+            self.columns[name] = old
 
     def trim(self) -> None:
         """Give back the room that no row uses."""

@@ -2,7 +2,8 @@
 
 Every rule looks at the same `Facts` and answers with a `Check`: send (nothing against it), hold (until when) or drop,
 with a named reason. All rules are always asked, so that `tocsin why` can show every answer; the first drop decides,
-else the holds (the longest counts, the first names the reason), else it is sent. The order is `RULES`.
+else the holds (the longest counts, one that waits for a person beyond all; the first names the reason), else it is
+sent. The order is `RULES`.
 """
 
 from collections.abc import Callable
@@ -54,6 +55,27 @@ class Reason(StrEnum):
     QUIET_HOURS = "quiet-hours"
     NEW_LEVEL = "new-level"
     """What they were hit by did not go away: it has become normal."""
+    NEEDS_APPROVAL = "needs-approval"
+    """A person must approve the case first."""
+    CASE_CAP = "case-cap"
+    """So many of the case were told that a person must approve the rest."""
+    HOLDOUT = "holdout"
+    """Told later, so that what telling changes can be seen."""
+    NOT_ASKED = "not-asked"
+    """That they can try again was taken back: the problem came back, or a person held the case."""
+    SUPPRESSED = "suppressed"
+    """Refused at the moment of sending, for a reason that has no name of its own here."""
+    NO_SUCH_CHANNEL = "no-such-channel"
+    """At the moment of sending its channel was not configured any more."""
+    SIGNAL_GONE = "signal-gone"
+    """At the moment of sending its signal was not configured any more."""
+
+
+class Arm(StrEnum):
+    """The two sides of a comparison, as the holdout's check says it."""
+
+    OUT = "held out"
+    IN = "compared with those held out"
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -92,6 +114,14 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """When notices went to this customer in the last 24 hours, over all cases, oldest first."""
     stale_ms: int
     """After this moment it is not told any more."""
+    waits: Reason = Reason.NONE
+    """Why a person must approve it first."""
+    arm: Arm | None = None
+    """On which side of the holdout's comparison they are; None: there is none."""
+    out_ms: int = 0
+    """Of who is held out: until when."""
+    asked: bool = False
+    """A person says that it works again for those who try, and nothing has taken that back since."""
 
     @property
     def zone(self) -> str:
@@ -113,6 +143,9 @@ class Decided(msgspec.Struct, frozen=True):
 
 
 Rule = Callable[[Facts], Check]
+
+_NEWS = (Kind.PROBLEM, Kind.FOLLOW_UP)
+"""What is told of a problem that goes on."""
 
 _FINE: dict[str, Check] = {}
 
@@ -143,22 +176,27 @@ def membership(f: Facts) -> Check:
 
 
 def case(f: Facts) -> Check:
-    """A problem is told while the case is open, "it works again" and corrections once it is not."""
+    """A problem and that it lasts are told while the case is open, "it works again" and corrections once it is not.
+
+    That they can try again is told as long as a person's word stands.
+    """
     if f.state is CaseState.MERGED:
         return _drop("case", Reason.MERGED)
     unfinished = f.state in (CaseState.OPEN, CaseState.ACKNOWLEDGED)
     if f.state is CaseState.DISMISSED and f.kind is not Kind.CORRECTION:
         return _drop("case", Reason.DISMISSED)
-    if f.kind is Kind.PROBLEM and not unfinished:
+    if f.kind in _NEWS and not unfinished:
         return _drop("case", Reason.CASE_OVER, f"the case is {f.state.value}")
-    if f.kind is not Kind.PROBLEM and unfinished:
+    if f.kind in (Kind.RESOLVED, Kind.CORRECTION) and unfinished:
         return _drop("case", Reason.CASE_OPEN, f"the case is {f.state.value}")
+    if f.kind is Kind.TRY_AGAIN and not f.asked:
+        return _drop("case", Reason.NOT_ASKED)
     return _send("case")
 
 
 def confirmation(f: Facts) -> Check:
     """A problem is told to those it hit with enough probability."""
-    if f.kind is Kind.PROBLEM and f.probability < f.policy.min_probability:
+    if f.kind in _NEWS and f.probability < f.policy.min_probability:
         found = f"probability {f.probability:.2f}, told from {f.policy.min_probability:.2f} on"
         return _drop("confirmation", Reason.NOT_CONFIRMED, found)
     return _send("confirmation")
@@ -182,14 +220,16 @@ def history(f: Facts) -> Check:
         return _drop("history", Reason.ALREADY_TOLD)
     if f.kind is not Kind.PROBLEM and not f.told.episode:
         return _drop("history", Reason.NOT_TOLD)
+    if f.kind is Kind.FOLLOW_UP and f.told.episode != f.episode:
+        return _drop("history", Reason.NOT_TOLD)
     if f.policy.send and f.told.simulated_only:
         return _drop("history", Reason.SIMULATED_ONLY)
     return _send("history")
 
 
 def recovery(f: Facts) -> Check:
-    """No problem notice after their own success; "it works again" only after one that lasted."""
-    if f.kind is Kind.PROBLEM and f.recovered:
+    """No news of the problem after their own success; "it works again" only after one that lasted."""
+    if f.kind in (*_NEWS, Kind.TRY_AGAIN) and f.recovered:
         return _drop("recovery", Reason.ALREADY_RECOVERED)
     if f.kind is Kind.RESOLVED:
         if f.normal:
@@ -203,12 +243,29 @@ def recovery(f: Facts) -> Check:
 def contact(f: Facts) -> Check:
     """Who contacted us since the onset hears of the problem from the person they talk to."""
     recent = f.contact_ms is not None and f.contact_ms > f.now_ms - f.policy.hold_in_contact_ms
-    return _drop("contact", Reason.IN_CONTACT) if f.kind is Kind.PROBLEM and recent else _send("contact")
+    return _drop("contact", Reason.IN_CONTACT) if f.kind in _NEWS and recent else _send("contact")
 
 
 def freshness(f: Facts) -> Check:
     """Old news is not told."""
     return _drop("freshness", Reason.STALE) if f.now_ms > f.stale_ms else _send("freshness")
+
+
+def approval(f: Facts) -> Check:
+    """Held until a person approves the case; of a case that a person holds nobody hears anything new."""
+    if f.waits is Reason.NONE or f.kind not in _NEWS:
+        return _send("approval")
+    return Check("approval", Decision.HOLD, f.waits.value, "until a person approves the case")
+
+
+def holdout(f: Facts) -> Check:
+    """Who is held out hears of the problem later; the check names the side of the comparison, whatever is decided."""
+    if f.kind is not Kind.PROBLEM or f.arm is None:
+        return _send("holdout")
+    if f.arm is Arm.OUT and f.now_ms < f.out_ms:
+        check = _hold("holdout", Reason.HOLDOUT, f.out_ms, f.zone)
+        return msgspec.structs.replace(check, detail=f"{f.arm.value} {check.detail}")
+    return Check("holdout", Decision.SEND, "", f.arm.value)
 
 
 def frequency(f: Facts) -> Check:
@@ -241,6 +298,8 @@ RULES: tuple[Rule, ...] = (
     recovery,
     contact,
     freshness,
+    approval,
+    holdout,
     frequency,
     quiet,
 )
@@ -265,7 +324,9 @@ def decide(facts: Facts) -> Decided:
     for check in checks:
         if check.decision is Decision.DROP:
             return Decided(Decision.DROP, Reason(check.reason), None, checks)
-    holds = [(c.until_ms, c) for c in checks if c.until_ms is not None]
+    holds = [c for c in checks if c.decision is Decision.HOLD]
     if holds:
-        return Decided(Decision.HOLD, Reason(holds[0][1].reason), max(at for at, _ in holds), checks)
+        ends = [c.until_ms for c in holds if c.until_ms is not None]
+        until_ms = max(ends) if len(ends) == len(holds) else None  # a person's answer has no time
+        return Decided(Decision.HOLD, Reason(holds[0].reason), until_ms, checks)
     return Decided(Decision.SEND, Reason.NONE, None, checks)

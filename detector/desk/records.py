@@ -166,10 +166,15 @@ class NoticeCounts(msgspec.Struct, frozen=True):
     queued: int = 0
     """In the outbox: neither sent nor failed yet."""
     failed: int = 0
+    unknown: int = 0
+    """Of those in the outbox: may have gone out, a person decides."""
+    holdout: int = 0
+    """Customers held out, whatever else was decided on them; `compared`: the others they are compared with."""
+    compared: int = 0
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What people work on. `id` is its first anomaly's and never changes."""
+    """What people work on. `id` is its first anomaly's (where that is free and no split made it) and never changes."""
 
     tenant: str
     id: str
@@ -277,7 +282,7 @@ class Check(msgspec.Struct, frozen=True):
     """A named reason where it is against it, else ""."""
     detail: str = ""
     until_ms: int | None = None
-    """Where it holds: until when."""
+    """Where it holds: until when; None: until a person says so."""
 
 
 class Notice(msgspec.Struct, frozen=True, kw_only=True):
@@ -296,7 +301,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     state: NoticeState
     reason: str
     until_ms: int | None
-    """When a hold is looked at again."""
+    """When a hold is looked at again; None of a hold: when a person has approved."""
     at_ms: int
     """When this was decided."""
     channel: str | None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from detector.desk.records import Case, Command, Verb, Verdict
+from detector.desk.records import Approval, Case, Command, Verb, Verdict
 from streams.cli import common
 from streams.cli.common import db_option, json_option, option
 
@@ -19,7 +19,8 @@ _DISMISSED = click.Choice([Verdict.NOT_A_PROBLEM.value, Verdict.EXPECTED.value])
 @common.group(
     default="list",
     example="tocsin cases\ntocsin cases --all --json\ntocsin cases show 3f2a\n"
-    "tocsin cases ack 3f2a\ntocsin cases resolve 3f2a --verdict real\ntocsin cases merge 3f2a 91bc",
+    "tocsin cases ack 3f2a\ntocsin cases resolve 3f2a --verdict real\ntocsin cases approve 3f2a --sample 20\n"
+    "tocsin cases merge 3f2a 91bc",
 )
 def command() -> None:
     """List the proactive cases, show one, work on one.
@@ -105,6 +106,10 @@ def _print_case(store: "Store", case: Case) -> None:
     zone = zone_of(store)
     out = [sentence(case, zone), ""]
     out.append(f"{case.id}  {case.severity.value}, {state_of(case)}, {case.mode.value}")
+    if case.assignee:
+        out.append(f"assigned to {case.assignee}")
+    if case.approval is not Approval.NOT_NEEDED:
+        out.append(f"approval: {case.approval.value}")
     out.append("")
     out.append("Cause")
     out += [f"  {where(cause)}  ({cause.share_of_excess:.0%} of the excess)" for cause in case.causes]
@@ -183,10 +188,89 @@ def merge_command(case: str, into: str, by: str | None, db: str, as_json: bool) 
     return _apply(db, case, Verb.MERGE, by, None, as_json, into)
 
 
+@command.command("split", example="tocsin cases split 3f2a 91bc\ntocsin cases split 3f2a 91bc 77d0 --by rina")
+@click.argument("case", metavar="CASE")
+@click.argument("anomalies", metavar="ANOMALY...", nargs=-1, required=True)
+@_by_option
+@db_option
+@json_option
+def split_command(case: str, anomalies: tuple[str, ...], by: str | None, db: str, as_json: bool) -> int:
+    """Move some of CASE's anomalies into a case of their own, with the customers whom only they hit.
+
+    `tocsin cases show CASE --json` names them (`anomalies`); an id may be shortened. Nobody is told twice.
+    """
+    return _apply(db, case, Verb.SPLIT, by, None, as_json, anomalies=anomalies)
+
+
+@command.command("assign", example="tocsin cases assign 3f2a rina\ntocsin cases assign 3f2a ''")
+@click.argument("case", metavar="CASE")
+@click.argument("to", metavar="NAME")
+@_by_option
+@db_option
+@json_option
+def assign_command(case: str, to: str, by: str | None, db: str, as_json: bool) -> int:
+    """Say who works on a case; an empty name: nobody."""
+    return _apply(db, case, Verb.ASSIGN, by, None, as_json, text=to)
+
+
+@command.command("comment", example="tocsin cases comment 3f2a 'The bank knows; they expect an hour.'")
+@click.argument("case", metavar="CASE")
+@click.argument("text", metavar="TEXT")
+@_by_option
+@db_option
+@json_option
+def comment_command(case: str, text: str, by: str | None, db: str, as_json: bool) -> int:
+    """Write a line into a case's story."""
+    return _apply(db, case, Verb.COMMENT, by, None, as_json, text=text)
+
+
+@command.command("approve", example="tocsin cases approve 3f2a --sample 20\ntocsin cases approve 3f2a")
+@click.argument("case", metavar="CASE")
+@option("--sample", type=click.IntRange(min=1), default=None, help="Only so many, the most valuable first; else all.")
+@_by_option
+@db_option
+@json_option
+def approve_command(case: str, sample: int | None, by: str | None, db: str, as_json: bool) -> int:
+    """Let a case's customers be told."""
+    return _apply(db, case, Verb.APPROVE, by, None, as_json, customers=sample)
+
+
+@command.command("hold", example="tocsin cases hold 3f2a")
+@click.argument("case", metavar="CASE")
+@_by_option
+@db_option
+@json_option
+def hold_command(case: str, by: str | None, db: str, as_json: bool) -> int:
+    """Let nobody further hear of a case's problem until it is approved.
+
+    Who was told still hears that it works again.
+    """
+    return _apply(db, case, Verb.HOLD, by, None, as_json)
+
+
+@command.command("try-again", example="tocsin cases try-again 3f2a")
+@click.argument("case", metavar="CASE")
+@_by_option
+@db_option
+@json_option
+def try_again_command(case: str, by: str | None, db: str, as_json: bool) -> int:
+    """Tell those who were told and still wait, once, that they can try again."""
+    return _apply(db, case, Verb.TRY_AGAIN, by, None, as_json)
+
+
 def _apply(
-    db: str, case: str, verb: Verb, by: str | None, verdict: Verdict | None, as_json: bool, into: str | None = None
+    db: str,
+    case: str,
+    verb: Verb,
+    by: str | None,
+    verdict: Verdict | None,
+    as_json: bool,
+    into: str | None = None,
+    *,
+    text: str = "",
+    customers: int | None = None,
+    anomalies: tuple[str, ...] = (),
 ) -> int:
-    from streams.cli.words import state_of
     from streams.clock import SystemClock
     from streams.engines.embedded import apply_command
     from streams.store import open_store
@@ -195,16 +279,49 @@ def _apply(
 
     with open_store(db) as store:
         found = find_case(store, case)
-        target = None if into is None else find_case(store, into).id
-        wish = Command(verb=verb, case=found.id, by=by or getpass.getuser(), verdict=verdict, into=target)
+        wish = Command(
+            verb=verb,
+            case=found.id,
+            by=by or getpass.getuser(),
+            verdict=verdict,
+            into=None if into is None else find_case(store, into).id,
+            text=text,
+            customers=customers,
+            anomalies=tuple(_anomaly(found, prefix) for prefix in anomalies),
+        )
         applied = apply_command(store, wish, SystemClock())
         found = find_case(store, found.id)
         if as_json:
             common.print_json(case_document(found))
         elif applied:
-            common.say(f"Case {found.id[:8]} is {state_of(found)}")
+            common.say(f"Case {found.id[:8]} {_outcome(found, verb)}")
         else:
             common.say(
                 f"Case {found.id[:8]}: left for the runner that is at work; see `tocsin cases show {found.id[:8]}`"
             )
     return common.DONE
+
+
+def _anomaly(case: Case, prefix: str) -> str:
+    """Return the one anomaly of the case whose id begins so; as it came where there is none, or several."""
+    found = [id for id in case.anomalies if id.startswith(prefix)]
+    return found[0] if len(found) == 1 else prefix
+
+
+def _outcome(case: Case, verb: Verb) -> str:
+    from streams.cli.words import state_of
+
+    match verb:
+        case Verb.ASSIGN:
+            return f"is assigned to {case.assignee or 'nobody'}"
+        case Verb.COMMENT:
+            return "has one more comment"
+        case Verb.SPLIT:
+            return "was split; `tocsin cases` lists both"
+        case Verb.APPROVE | Verb.HOLD:
+            told = f"{case.notices.sent + case.notices.queued:,} notices, {case.notices.held:,} held"
+            return f"is {case.approval.value}: {told}"
+        case Verb.TRY_AGAIN:
+            return "told those who wait that they can try again"
+        case _:
+            return f"is {state_of(case)}"

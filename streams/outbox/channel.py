@@ -41,6 +41,7 @@ REASONS = (
     "rate-limited",
     "redirect",
     "refused",  # for good, for a reason that has no name here
+    "soft-bounce",  # there is, but it takes nothing now: the mailbox is full
     "timeout",
     "tls",
     "unavailable",  # the other side's trouble

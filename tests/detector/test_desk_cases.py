@@ -6,7 +6,17 @@ import msgspec
 import pytest
 
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS
-from detector.desk.cases import TABLE, IllegalTransitionError, Trigger, advance, mermaid, open_case, recovery_shown
+from detector.desk.cases import (
+    BY_PEOPLE,
+    TABLE,
+    IllegalTransitionError,
+    Trigger,
+    advance,
+    by_people,
+    mermaid,
+    open_case,
+    recovery_shown,
+)
 from detector.desk.records import Case, CaseState, Configured, Kind, Verb, Verdict
 from detector.errors import UsageError
 from detector.signals import Mode
@@ -43,16 +53,24 @@ def test_any_other_transition_raises_and_names_what_is_possible(state: CaseState
 
 
 def test_dismissed_and_merged_are_final() -> None:
-    assert {s for s in CaseState if not any(before is s for before, _ in TABLE)} == {
+    assert {
+        s for s in CaseState if not any(before is s and after is not s for (before, _), after in TABLE.items())
+    } == {
         CaseState.DISMISSED,
         CaseState.MERGED,
     }
 
 
 def test_the_drawing_holds_every_transition() -> None:
-    drawn = mermaid().splitlines()
-    assert len(drawn) == 1 + len(TABLE) + 2
+    drawn, people = mermaid().splitlines(), by_people()
+    moves = [(before, trigger) for (before, trigger), after in TABLE.items() if before is not after]
+    assert len(drawn) == 1 + len(moves) + 2
     assert "    resolved --> open: reopened" in drawn
+    others = {trigger for (before, trigger), after in TABLE.items() if before is after}
+    assert others <= set(BY_PEOPLE.values())
+    assert set(BY_PEOPLE) == set(Verb)
+    of_people = [key for key in TABLE if key[1] in BY_PEOPLE.values()]
+    assert sum(cell.strip() != "" for line in people.splitlines()[2:] for cell in line.split("|")[2:]) == len(of_people)
 
 
 def test_reopening_counts_the_episode_and_forgets_the_end() -> None:

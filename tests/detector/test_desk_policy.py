@@ -17,19 +17,21 @@ REACH = Reach(language="id", time_zone="Asia/Jakarta", channels=frozenset({"emai
 
 
 def facts(kind: Kind = Kind.PROBLEM, **changes: Any) -> Facts:
+    news = kind in (Kind.PROBLEM, Kind.FOLLOW_UP, Kind.TRY_AGAIN)
     base: dict[str, Any] = {
         "kind": kind,
         "now_ms": NOW,
         "policy": AWAKE,
         "mode": Mode.LIVE,
-        "state": CaseState.OPEN if kind is Kind.PROBLEM else CaseState.RESOLVED,
+        "state": CaseState.OPEN if news else CaseState.RESOLVED,
         "last_failure_ms": NOW - HOUR_MS,
-        "last_success_ms": None if kind is Kind.PROBLEM else NOW - 10 * MINUTE_MS,
-        "recovered": kind is not Kind.PROBLEM,
+        "last_success_ms": None if news else NOW - 10 * MINUTE_MS,
+        "recovered": not news,
         "told": Told() if kind is Kind.PROBLEM else Told(1),
         "withdrawn": kind is Kind.CORRECTION,
         "stale_ms": NOW + HOUR_MS,
         "reach": REACH,
+        "asked": kind is Kind.TRY_AGAIN,
     }
     return Facts(**{**base, **changes})
 

@@ -303,7 +303,7 @@ class Way:
     limit_s
         A request with its answer ends within it.
     authorities
-        A file of certificates that vouch for the other side; None: those that are commonly trusted.
+        A file of certificates that are trusted beside those that commonly are.
     resolver
         What turns names into addresses.
     """
@@ -318,7 +318,10 @@ class Way:
     ) -> None:
         self._rules, self._limit_s = rules, limit_s
         self._dialler = _Dialler(rules, resolver)
-        trusted = httpx.create_ssl_context() if authorities is None else ssl.create_default_context(cafile=authorities)
+        trusted = httpx.create_ssl_context()
+        trusted.minimum_version = ssl.TLSVersion.TLSv1_2
+        if authorities is not None:
+            trusted.load_verify_locations(authorities)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trusted, max_connections=50, max_keepalive_connections=0, network_backend=self._dialler
         )
@@ -338,8 +341,15 @@ class Way:
             return ["its name could not be looked up in time"]
         return []
 
-    async def request(self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"") -> Answer:
+    async def request(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes = b"", *, limit_s: float | None = None
+    ) -> Answer:
         """Return the answer to a request; a redirect is an answer too, and not followed.
+
+        Parameters
+        ----------
+        limit_s
+            What is left of a time limit that several requests share; None: all of it.
 
         Raises
         ------
@@ -351,15 +361,13 @@ class Way:
         reasons = check_url(url, self._rules)
         if reasons:
             raise RefusedError("; ".join(reasons))
-        under_way = _UnderWay()
+        under_way, within_s = _UnderWay(), self._limit_s if limit_s is None else min(limit_s, self._limit_s)
         try:
-            async with asyncio.timeout(self._limit_s):
-                await self._exchange(
-                    under_way, method, httpx.URL(url), {"Accept-Encoding": "identity", **headers}, body
-                )
+            async with asyncio.timeout(within_s):
+                await self._exchange(under_way, method, httpx.URL(url), headers, body)
         except (TimeoutError, httpcore.TimeoutException) as error:
             if under_way.status is None:
-                message = f"no answer within {self._limit_s:g} s"
+                message = f"no answer within {within_s:.3g} s"
                 raise NoAnswerError(message, "timeout", sent=under_way.sent) from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             if under_way.status is None:

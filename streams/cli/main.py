@@ -23,6 +23,9 @@ COMMANDS = {
         "Write seeded traffic with planted problems, and the truth about them.",
     ),
     "replay": ("streams.cli.replay:command", "Run recorded events through the whole pipeline."),
+    "run": ("streams.cli.run:command", "Run the service: take events in over HTTP, find cases, tell customers."),
+    "web": ("streams.cli.web:command", "Run only the part of the service that takes events in and answers."),
+    "work": ("streams.cli.work:command", "Run only the part of the service that finds cases and sends."),
     "cases": ("streams.cli.cases:command", "List the proactive cases, show one, work on one."),
     "affected": ("streams.cli.affected:command", "List who is hit by a case."),
     "why": ("streams.cli.why:command", "Say why a customer was told, held or not told."),
@@ -33,6 +36,8 @@ COMMANDS = {
     "explain": ("streams.cli.explain:command", "Name the dimension values that explain what deviates in one window."),
     "dump": ("streams.cli.dump:command", "Print the canonical dump of cases, ledger and notices."),
     "dead": ("streams.cli.dead:command", "Look at the records that were no events."),
+    "token": ("streams.cli.token:command", "Make and revoke tokens, and links that sign a person in."),
+    "audit": ("streams.cli.audit:command", "Show who did what, and check that nothing of it was changed."),
     "db": ("streams.cli.db:command", "Bring a store up to date, copy it, put a copy back, let go of what is old."),
     "customers": ("streams.cli.customers:command", "Import and look after the customer directory."),
 }

@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from streams.store import tables as t
 from streams.store.store import Store
+from streams.store.values import rfc3339
 
 DETAIL_LENGTH = 500
 _START = b"\0" * 32
@@ -35,6 +36,18 @@ class Entry:
     detail: str
     chain: bytes
 
+    def document(self) -> dict[str, Any]:
+        """Return what machines get."""
+        return {
+            "seq": self.seq,
+            "at": rfc3339(self.at_ms),
+            "who": self.who,
+            "what": self.what,
+            "target": self.target,
+            "detail": self.detail,
+            "chain": self.chain.hex(),
+        }
+
 
 @dataclass(frozen=True)
 class Verified:
@@ -43,10 +56,12 @@ class Verified:
     rows: int
     head: bytes
     broken: int | None
+    cut: bool
+    """A head that was kept is not in the log any more."""
 
     @property
     def ok(self) -> bool:
-        return self.broken is None
+        return self.broken is None and not self.cut
 
 
 def record(connection: sa.Connection, tenant: str, who: str, what: str, target: str, detail: str, at_ms: int) -> int:
@@ -104,15 +119,22 @@ def newest(store: Store, *, before: int | None = None, limit: int = 100) -> list
         return [_entry(row) for row in connection.execute(wanted.order_by(t.audit.c.seq.desc()).limit(limit))]
 
 
-def verify(store: Store) -> Verified:
-    """Return whether every row follows from the one before it."""
-    head, rows = _START, 0
+def verify(store: Store, *, head: str | None = None) -> Verified:
+    """Return whether every row follows from the one before it.
+
+    Parameters
+    ----------
+    head : str, optional
+        A head that was kept elsewhere, in hexadecimal: it must still be in the log.
+    """
+    last, rows, met = _START, 0, head is None
     for entry in _all(store):
         row = {"tenant": store.tenant, **{name: getattr(entry, name) for name in _HASHED[1:]}}
-        if entry.seq != rows + 1 or not hmac.compare_digest(_chained(head, row), entry.chain):
-            return Verified(rows, head, entry.seq)
-        head, rows = entry.chain, rows + 1
-    return Verified(rows, head, None)
+        if entry.seq != rows + 1 or not hmac.compare_digest(_chained(last, row), entry.chain):
+            return Verified(rows, last, entry.seq, cut=False)
+        last, rows = entry.chain, rows + 1
+        met = met or last.hex() == head
+    return Verified(rows, last, None, cut=not met)
 
 
 _HASHED = ("tenant", "seq", "at_ms", "who", "what", "target", "detail")

@@ -59,7 +59,8 @@ def open_store(
 
 def _only_tenant(engine: sa.Engine, path: Path) -> str:
     with translated(path), engine.connect().execution_options(**READS) as connection, connection.begin():
-        found = [str(row[0]) for row in connection.execute(sa.select(t.position.c.tenant).distinct())]
+        tenants = sa.union(sa.select(t.position.c.tenant), sa.select(t.token.c.tenant))
+        found = [str(row[0]) for row in connection.execute(tenants)]
     return found[0] if len(found) == 1 else "default"
 
 

@@ -22,10 +22,10 @@ SUBJECT: dict[tuple[Kind, str], str] = {
     (Kind.RESOLVED, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: sudah normal kembali",
     (Kind.CORRECTION, "en"): "{% if what %}Your {{ what }}{% else %}{{ title }}{% endif %}: a correction",
     (Kind.CORRECTION, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: ralat",
-    (Kind.FOLLOW_UP, "en"): "{% if what %}Your {{ what }}{% else %}{{ title }}{% endif %}: we are still at it",
+    (Kind.FOLLOW_UP, "en"): "{% if what %}Your {{ what }}{% else %}{{ title }}{% endif %}: we are still working on it",
     (Kind.FOLLOW_UP, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: masih kami tangani",
     (Kind.TRY_AGAIN, "en"): "{% if what %}Your {{ what }}{% else %}{{ title }}{% endif %}: you can try again",
-    (Kind.TRY_AGAIN, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: silakan coba lagi",
+    (Kind.TRY_AGAIN, "id"): "{% if what %}{{ what }} Anda{% else %}{{ title }}{% endif %}: sudah bisa dicoba lagi",
 }
 
 BODY: dict[tuple[Kind, str], str] = {
@@ -83,13 +83,13 @@ BODY: dict[tuple[Kind, str], str] = {
         " Kami kabari begitu kembali normal."
     ),
     (Kind.TRY_AGAIN, "en"): (
-        "the fault behind {% if what %}your {{ what }}{% else %}what we wrote to you about ({{ title }}){% endif %}"
-        " at {{ when }} has been fixed."
-        " You can try again now. Thank you for your patience."
+        "the fault on our side {% if what %}that hit your {{ what }} at {{ when }}"
+        "{% else %}that you met at {{ when }} ({{ title }}){% endif %} has been fixed."
+        " You can try again. Thank you for your patience."
     ),
     (Kind.TRY_AGAIN, "id"): (
-        "gangguan {% if what %}pada {{ what }} Anda{% else %}yang kami kabarkan ({{ title }}){% endif %}"
-        " {{ when }} sudah diperbaiki."
-        " Silakan coba lagi sekarang. Terima kasih atas kesabaran Anda."
+        "gangguan di sisi kami {% if what %}pada {{ what }} Anda {{ when }}"
+        "{% else %}yang Anda alami {{ when }} ({{ title }}){% endif %} sudah teratasi."
+        " Anda sudah bisa mencoba lagi. Terima kasih atas kesabaran Anda."
     ),
 }

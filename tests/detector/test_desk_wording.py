@@ -81,6 +81,35 @@ def facts(kind: Kind = Kind.PROBLEM, **changes: Any) -> NoticeFacts:
             "diperiksa kembali, itu bukan bagian dari gangguan di sisi kami. Mohon maaf atas kekeliruan ini.",
             id="correction, Indonesian",
         ),
+        pytest.param(
+            Kind.FOLLOW_UP,
+            "en",
+            "Hi Budi, your BNI card payment at 14:32 WIB did not go through either. We are still working on it; no "
+            "money was taken twice. For now you can pay by virtual account or QRIS. We will write when it works again.",
+            id="follow-up, English",
+        ),
+        pytest.param(
+            Kind.FOLLOW_UP,
+            "id",
+            "Halo Budi, pembayaran kartu BNI Anda pukul 14.32 WIB juga belum berhasil. Kami masih menanganinya; dana "
+            "Anda tidak terpotong dua kali. Sementara ini Anda bisa membayar dengan VA atau QRIS. Kami kabari begitu "
+            "kembali normal.",
+            id="follow-up, Indonesian",
+        ),
+        pytest.param(
+            Kind.TRY_AGAIN,
+            "en",
+            "Hi Budi, the fault on our side that hit your BNI card payment at 14:32 WIB has been fixed. You can try "
+            "again. Thank you for your patience.",
+            id="try again, English",
+        ),
+        pytest.param(
+            Kind.TRY_AGAIN,
+            "id",
+            "Halo Budi, gangguan di sisi kami pada pembayaran kartu BNI Anda pukul 14.32 WIB sudah teratasi. Anda "
+            "sudah bisa mencoba lagi. Terima kasih atas kesabaran Anda.",
+            id="try again, Indonesian",
+        ),
     ],
 )
 def test_the_words(kind: Kind, language: str, body: str) -> None:

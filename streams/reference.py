@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import click
 from pydantic import BaseModel
@@ -25,6 +25,7 @@ from streams.cli.main import cli
 from streams.metrics import METRICS, SERVICE_METRICS, MetricDoc
 from streams.sections import Document, Duration
 from streams.settings import SIGNALS, defaults_directory
+from streams.store.feedtypes import TYPES, Data
 
 _MADE = "<!-- Written by `make docs`; do not edit. -->"
 
@@ -129,6 +130,31 @@ store when they are asked for.
 """
 
 
+_EVENTS = """\
+# Events of the feed
+
+What a live store tells the world, as server-sent events, in pages and to webhooks: [how to read it](../feeds.md).
+Every event is a CloudEvent 1.0; `subject` is the case's id, and `data` is one of the objects below. Names and fields
+stay: fields may be added, none is renamed, removed or given another meaning under its `version`.
+
+{types}
+
+Where several things happen at once, a case's opening stands before its customers, and its end after them. An event that
+is not in this list is to be passed over: more may come.
+
+{data}
+
+## Beside the list
+
+| name | where | when |
+|---|---|---|
+| `feed.gap` | a stream, at its end | What comes next was pruned: `data` has `after` and, in words, `detail`. |
+| `webhook.test` | a webhook | An administrator tries it out; `data` has `version` and `webhook`. |
+"""
+_TYPE = ("type", "when", "data")
+_FIELD = ("field", "is", "meaning")
+
+
 def pages() -> dict[str, str]:
     """Return the pages by file name."""
     return {
@@ -136,7 +162,33 @@ def pages() -> dict[str, str]:
         "settings.md": _settings_page(),
         "commands.md": _commands_page(),
         "metrics.md": _metrics_page(),
+        "events.md": _events_page(),
     }
+
+
+def _events_page() -> str:
+    types = _table([(f"`{e.name}`", e.when, f"[{_data_name(e.data)}](#{_data_name(e.data)})") for e in TYPES], _TYPE)
+    data = "\n\n".join(_data(kind) for kind in dict.fromkeys(e.data for e in TYPES))
+    return f"{_MADE}\n\n" + _EVENTS.format(types=types, data=data)
+
+
+def _data(kind: type[Data]) -> str:
+    rows = [(f"`{name}`", *_field(hint)) for name, hint in get_type_hints(kind, include_extras=True).items()]
+    return f"## {_data_name(kind)}\n\n{inspect.cleandoc(kind.__doc__ or '')}\n\n" + _table(rows, _FIELD)
+
+
+def _data_name(kind: type[Data]) -> str:
+    return kind.__name__.removesuffix("Data").lower()
+
+
+def _field(hint: Any) -> tuple[str, str]:
+    """Return a field's type in JSON and its meaning."""
+    inner, meta = get_args(hint)
+    parts = get_args(inner) if get_origin(inner) in (Union, UnionType) else (inner,)
+    plain = [get_origin(part) or part for part in parts if part is not int or str not in parts]
+    names = {int: "a whole number", float: "a number", tuple: "a list", type(None): "null"}
+    shown = (names.get(part, "text" if issubclass(part, str) else "an object") for part in plain)
+    return " or ".join(shown), meta.description
 
 
 def _metrics_page() -> str:

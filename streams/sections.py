@@ -7,6 +7,7 @@ once, in the words of `detector.errors.Problem`.
 import re
 from dataclasses import replace
 from datetime import date
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal, LiteralString, NoReturn, Self
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -168,6 +169,16 @@ def _severities(value: object) -> tuple[Severity, ...]:
     return tuple(Severity(name) for name in dict.fromkeys(value))
 
 
+def _networks(value: object) -> tuple[str, ...]:
+    texts = _texts(value)
+    for text in texts:
+        try:
+            ip_network(text)
+        except ValueError:
+            _refuse("networks such as [10.1.0.0/16]", f"{shown(text)} is none")
+    return texts
+
+
 def _or_empty(value: object) -> object:
     return {} if value is None else value
 
@@ -180,6 +191,7 @@ def _texts(value: object) -> tuple[str, ...]:
 
 Name = Annotated[str, BeforeValidator(_name)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
+Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
 
 
 # --- tocsin.yml -----------------------------------------------------------------------------------------------------
@@ -373,6 +385,10 @@ class ServiceSection(_Section):
     keep_feed: Annotated[int, Duration(HOUR_MS, 56 * DAY_MS)] = Field(
         default=7 * DAY_MS, description="How long events of the feed can be asked for again."
     )
+    webhook_networks: Networks = Field(
+        default=(), description="Networks that are not public where webhooks may lead all the same: `[10.1.0.0/16]`."
+    )
+    webhook_http: bool = Field(default=False, description="true: webhooks may lead to unencrypted addresses too.")
 
 
 class CalendarSection(_Section):

@@ -50,7 +50,7 @@ class CaseData(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[str, _is("The case's id; stays.")]
     mode: Annotated[Mode, _is("Of a `shadow` case nobody is told, and no `customer` event speaks.")]
     state: Annotated[str, _is("`open`, `acknowledged`, `recovering`, `resolved`, `dismissed` or `merged`.")]
-    severity: Annotated[Severity, _is("How bad it is.")]
+    severity: Annotated[Severity, _is("`critical`, `high`, `medium` or `low`.")]
     title: Annotated[str, _is("What is wrong, in English.")]
     titles: Annotated[dict[str, str], _is("The title by language.")]
     signals: Annotated[tuple[str, ...], _is("The signals that show it.")]
@@ -73,7 +73,9 @@ class CaseData(msgspec.Struct, frozen=True, kw_only=True):
     contacts: Annotated[int, _is("Affected customers who contacted you since the onset.")]
     episode: Annotated[int, _is("Grows when it opens again.")]
     assignee: Annotated[str, _is("Who works on it; empty: nobody yet.")]
-    approval: Annotated[Approval, _is("Whether its customers may be told.")]
+    approval: Annotated[
+        Approval, _is("Whether its customers may be told: `not-needed`, `needed`, `sample`, `approved`, `held`.")
+    ]
     verdict: Annotated[str | None, _is("What people found it to be: `real`, `not-a-problem`, `expected`.")]
     merged_into: Annotated[str | None, _is("The case that goes on instead of it.")]
 

@@ -484,6 +484,6 @@ webhook_queue = Table(
     _need("due_ms", BigInteger),
     _need("detail", Text),
     PrimaryKeyConstraint("tenant", "webhook", "seq"),
-    Index("webhook_queue_due", "tenant", "state", "due_ms"),
+    Index("webhook_queue_due", "tenant", "webhook", "state", "due_ms"),
 )
 """Feed entries on their way to a webhook: `waiting`, `sent`, `failed` (given up); `due_ms` is of a settled one when."""

@@ -24,6 +24,7 @@ from detector.fields import did_you_mean
 from streams.feeds.hub import Gap, Hub
 from streams.feeds.log import Filter, Page, encoded, read, seq_of
 from streams.store.feedtypes import NAMES
+from streams.web import webhooks
 from streams.web.access import Principal, Read, Scope
 from streams.web.context import Web, web_of
 from streams.web.problem import ProblemError
@@ -52,9 +53,10 @@ Case = Annotated[str, Query(description="Events of this case and its customers a
 
 
 def install(app: FastAPI, web: Web) -> None:
-    """Add the feed's routes."""
+    """Add the routes of the feed and of its webhooks."""
     app.state.feed = Hub(web.store)
     app.include_router(router)
+    app.include_router(webhooks.router)
 
 
 def hub_of(app: Any) -> Hub:

@@ -144,7 +144,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("tenant", "webhook", "seq"),
     )
     with op.batch_alter_table("webhook_queue", schema=None) as batch_op:
-        batch_op.create_index("webhook_queue_due", ["tenant", "state", "due_ms"], unique=False)
+        batch_op.create_index("webhook_queue_due", ["tenant", "webhook", "state", "due_ms"], unique=False)
 
     with op.batch_alter_table("cases", schema=None, recreate="always") as batch_op:
         failing = sa.Column("still_failing", sa.BigInteger(), server_default="0", nullable=False)

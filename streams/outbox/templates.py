@@ -135,7 +135,7 @@ def longest_values(signal: Signal, kind: Kind, language: str) -> dict[str, str]:
         cause={dimension: "W" * 20 for dimension in signal.dimensions},
         failed=signal.measure is not Measure.VALUE,
     )
-    name = "Raden Mas Adipati Suryaningrat Wijayakusuma"
+    name = "Raden Adipati Suryaningrat Wijayakusuma"
     return {**values_of(facts, name, language), "unsubscribe_url": "https://" + "u" * 80}
 
 

@@ -7,7 +7,7 @@ Phones become E.164 (a national number is read as an Indonesian one), e-mail add
 import csv
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -73,30 +73,40 @@ def read_customers(path: Path) -> Read:
     UsageError
         There is no file, or its first line has no column `id`.
     """
-    out, seen = Read(), dict[str, int]()
     try:
         stream = path.open(encoding="utf-8-sig", errors="surrogateescape", newline="")
     except OSError as error:
         message = f"{path}: cannot be read ({error.strerror})"
         raise UsageError(message) from error
     with stream:
-        reader = csv.reader(stream)
-        for line, cells in _lines(reader):
-            if line == 1 or not seen:
-                header = [cell.strip().lower() for cell in cells]
-                if "id" not in header or len(set(header)) < len(header):
-                    message = f"{path}: line {line}: expected the columns {','.join(COLUMNS)}, each once, found {cells}"
-                    raise UsageError(message)
-                seen[""] = line
-                continue
-            found = _row(line, header, cells)
-            if isinstance(found, CustomerRow) and found.id in seen:
-                found = BadRow(line, "id", found.id, f"each customer once (line {seen[found.id]} has this one)")
-            if isinstance(found, BadRow):
-                out.bad.append(found)
-                continue
-            seen[found.id] = line
-            out.rows.append(found)
+        return read_stream(stream, str(path))
+
+
+def read_stream(stream: Iterable[str], label: str) -> Read:
+    """Return the customers of a text that is read line by line; `label` names it in messages.
+
+    Raises
+    ------
+    UsageError
+        Its first line has no column `id`.
+    """
+    out, seen = Read(), dict[str, int]()
+    header: list[str] = []
+    for line, cells in _lines(csv.reader(stream)):
+        if not header:
+            header = [cell.strip().lower() for cell in cells]
+            if "id" not in header or len(set(header)) < len(header):
+                message = f"{label}: line {line}: expected the columns {','.join(COLUMNS)}, each once, found {cells}"
+                raise UsageError(message)
+            continue
+        found = _row(line, header, cells)
+        if isinstance(found, CustomerRow) and found.id in seen:
+            found = BadRow(line, "id", found.id, f"each customer once (line {seen[found.id]} has this one)")
+        if isinstance(found, BadRow):
+            out.bad.append(found)
+            continue
+        seen[found.id] = line
+        out.rows.append(found)
     return out
 
 

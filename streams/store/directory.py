@@ -20,7 +20,7 @@ from detector.errors import UsageError
 from detector.events import Ints
 from streams.store import rows
 from streams.store import tables as t
-from streams.store.customers_csv import ALL_CHANNELS, BadRow, CustomerRow, Read, read_customers
+from streams.store.customers_csv import ALL_CHANNELS, BadRow, CustomerRow, Read, read_customers, read_stream
 from streams.store.erasing import VERSION, Also, Erased, changed, erase
 from streams.store.store import Store
 
@@ -148,6 +148,10 @@ class CustomerDirectory:
     def import_file(self, path: Path, also: Also | None = None) -> Imported:
         """Take a customers file in: good rows replace what is there, bad ones and shared aliases are reported."""
         return self._take(read_customers(path), also)
+
+    def import_stream(self, stream: Iterable[str], label: str, also: Also | None = None) -> Imported:
+        """Take a customers file in that is read line by line."""
+        return self._take(read_stream(stream, label), also)
 
     def put(self, row: CustomerRow, also: Also | None = None) -> Imported:
         """Take one customer in, in the place of what is there, as an import does."""

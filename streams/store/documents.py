@@ -192,7 +192,7 @@ def hit_documents(store: Store, case: str, hits: Sequence[Hit]) -> list[Document
     """Return these affected customers with what was decided to tell them, in the order given."""
     of = pages.notices_of(store, case, [hit.row.customer for hit in hits])
     return [
-        _ledger_document(hit.row, ERASED if hit.id is None else hit.id)
+        ledger_document(hit.row, ERASED if hit.id is None else hit.id)
         | {"notices": [_told(notice) for notice in of.get(hit.row.customer, ())]}
         for hit in hits
     ]
@@ -208,7 +208,7 @@ def _told(notice: Notice) -> Document:
     }
 
 
-def _ledger_document(row: LedgerRow, customer: str) -> Document:
+def ledger_document(row: LedgerRow, customer: str) -> Document:
     return {
         "customer": customer,
         "grade": row.grade.value,
@@ -334,7 +334,7 @@ def dump(store: Store) -> Iterator[Document]:
             yield _rounded({"type": "case", **case_document(rows.case_of(row))})
         for row in connection.execute(_with_names(t.ledger, store.tenant, *_LEDGER_ORDER)).yield_per(1_000):
             entry = rows.ledger_of(row)
-            document = _ledger_document(entry, _name(row))
+            document = ledger_document(entry, _name(row))
             yield _rounded({"type": "ledger", "case": entry.case, **document, "withdrawn": entry.withdrawn})
         for row in connection.execute(_with_names(t.notices, store.tenant, *_NOTICE_ORDER)).yield_per(1_000):
             yield _rounded(_notice_document(rows.notice_of(row), _name(row)))

@@ -227,5 +227,47 @@ def dead_page(
     return Page(found[:limit], (found[limit - 1].n,) if len(found) > limit else None)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """One row of the outbox; `id` is None where the customer was erased."""
+
+    notice: str
+    state: str
+    channel: str
+    attempts: int
+    due_ms: int
+    stale_ms: int
+    case: str
+    signal: str
+    kind: str
+    priority: int
+    id: str | None
+
+
+def outbox_page(
+    store: Store, *, state: str | None = None, channel: str | None = None, after: Place | None = None, limit: int = 50
+) -> Page[Waiting]:
+    """Return some of the outbox's rows, by notice; `after` is (notice,)."""
+    table, who = t.outbox, t.customer
+    named = sa.select(table, who.c.id.label("name")).join_from(
+        table, who, (who.c.tenant == table.c.tenant) & (who.c.key == table.c.customer), isouter=True
+    )
+    wanted = named.where(table.c.tenant == store.tenant)
+    for column, value in ((table.c.state, state), (table.c.channel, channel)):
+        if value is not None:
+            wanted = wanted.where(column == value)
+    if after is not None:
+        wanted = wanted.where(table.c.notice > after[0])
+    with store.reading() as connection:
+        found = [
+            Waiting(
+                *(r.notice, r.state, r.channel, r.attempts, r.due_ms, r.stale_ms),
+                *(r.case_id, r.signal, r.kind, r.priority, r.name),
+            )
+            for r in connection.execute(wanted.order_by(table.c.notice).limit(limit + 1))
+        ]
+    return Page(found[:limit], (found[limit - 1].notice,) if len(found) > limit else None)
+
+
 def _batches(values: Sequence[Any]) -> list[Sequence[Any]]:
     return [values[i : i + _BATCH] for i in range(0, len(values), _BATCH)]

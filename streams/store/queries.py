@@ -105,6 +105,17 @@ def ledger(store: Store, case: str) -> Iterator[LedgerRow]:
             yield rows.ledger_of(row)
 
 
+def cases_of(store: Store, customer: int, limit: int) -> list[tuple[Case, LedgerRow]]:
+    """Return the cases that list a customer, withdrawn or not, the latest opened first."""
+    table = t.ledger
+    joined = (t.cases.c.tenant == table.c.tenant) & (t.cases.c.id == table.c.case_id)
+    wanted = sa.select(table, t.cases.c.body).join_from(table, t.cases, joined)
+    wanted = wanted.where(table.c.tenant == store.tenant, table.c.customer == customer)
+    with store.reading() as connection:
+        found = connection.execute(wanted.order_by(t.cases.c.opened_ms.desc(), t.cases.c.id.desc()).limit(limit))
+        return [(rows.case_of(row), rows.ledger_of(row)) for row in found]
+
+
 def ledger_row(store: Store, case: str, customer: int) -> LedgerRow | None:
     """Return one customer's row, withdrawn or not."""
     table = t.ledger
@@ -179,6 +190,39 @@ def notice_sums(store: Store) -> dict[str, int | dict[str, int]]:
                 name = "sent" if row.state == "simulated" else row.state
                 sums[name] = sums.get(name, 0) + row.n
     return {**sums, "dropped": dropped}
+
+
+def unfinished_of(store: Store, signal: str) -> int:
+    """Return how many unfinished cases a signal has."""
+    table = t.cases
+    wanted = sa.select(sa.func.count()).where(
+        table.c.tenant == store.tenant,
+        table.c.state.not_in([state.value for state in FINISHED]),
+        table.c.signals.contains(f" {signal} ", autoescape=True),
+    )
+    with store.reading() as connection:
+        return int(connection.execute(wanted).scalar_one())
+
+
+def outbox_state(store: Store, notice: str) -> str | None:
+    """Return how a notice stands in the outbox; None where it is not in there."""
+    wanted = sa.select(t.outbox.c.state).where(t.outbox.c.tenant == store.tenant, t.outbox.c.notice == notice)
+    with store.reading() as connection:
+        return connection.execute(wanted).scalar_one_or_none()
+
+
+def held_reasons(store: Store) -> dict[str, int]:
+    """Return why notices of unfinished cases are held, and how many for each reason."""
+    table = t.notices
+    unfinished = sa.select(t.cases.c.id).where(
+        t.cases.c.tenant == store.tenant, t.cases.c.state.not_in([state.value for state in FINISHED])
+    )
+    wanted = sa.select(table.c.reason, sa.func.count().label("n")).where(
+        table.c.tenant == store.tenant, table.c.case_id.in_(unfinished), table.c.state == "held"
+    )
+    with store.reading() as connection:
+        found = connection.execute(wanted.group_by(table.c.reason).order_by(table.c.reason))
+        return {row.reason: row.n for row in found}
 
 
 def dead_letters(store: Store, *, reason: str | None = None, limit: int | None = None) -> list[DeadLetter]:

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from streams.web import door, feeds, health, problem, sign_in
+from streams.web import api, door, feeds, health, problem, sign_in, tokens
 from streams.web.access import check_policies
 from streams.web.auth import Auth
 from streams.web.context import Web
@@ -36,9 +36,11 @@ def create_app(web: Web) -> FastAPI:
     app.add_middleware(Guard, auth=auth)
     problem.install(app)
     app.include_router(sign_in.router)
+    app.include_router(tokens.router)
     feeds.install(app, web)
     numbers = WebNumbers()
     door.install(app, web, numbers)
+    api.install(app)
     health.install(app, health.Health(web, door.door_of(app), numbers, Watchdog(web.clock)))
     app.add_middleware(health.Counted, numbers=numbers, web=web)
     check_policies(app)

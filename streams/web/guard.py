@@ -31,7 +31,7 @@ from streams.web.problem import ProblemError
 
 T = TypeVar("T")
 
-STREAMED = ("/v1/events", "/v1/logs")
+STREAMED = ("/v1/events", "/v1/logs", "/v1/customers/import")
 """Routes that read their body themselves, piece by piece, within limits of their own (`streams.web.door`)."""
 FORMS = ("/sign-in", "/sign-out")
 """Routes that a plain form is sent to; the first is open to everybody."""

@@ -14,11 +14,15 @@ _MEANINGS = {
     401: "Nobody is signed in, or the token opens nothing.",
     403: "The scope does not allow it.",
     404: "There is no such thing, or it is another tenant's.",
+    406: "There is no answer of a type that `Accept` takes.",
+    408: "The body came too slowly.",
     409: "Things are not as they would have to be: `code` says how.",
     413: "The body is too large.",
     415: "The body is of another type.",
+    421: "It was asked under a name that is not the service's.",
     422: "A field or parameter is wrong: `errors` lists each.",
     429: "Too much at once: `Retry-After` says when to come back.",
+    500: "Something went wrong that nobody foresaw.",
     503: "The store can't be reached now.",
 }
 
@@ -35,7 +39,7 @@ def responses(*statuses: int) -> Answers:
 
 def problem_response(status: int) -> dict[str, Any]:
     schema = {"$ref": f"#/components/schemas/{ProblemShown.__name__}"}
-    return {"description": _MEANINGS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
+    return {"description": _MEANINGS.get(status, "It was not done."), "content": {MEDIA_TYPE: {"schema": schema}}}
 
 
 def missing(what: str) -> NoReturn:

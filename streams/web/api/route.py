@@ -21,6 +21,7 @@ from streams.store import idempotency
 from streams.store.idempotency import Answered, Busy, Differs, Mine, Stored, TooMany
 from streams.web import problem
 from streams.web.context import Web, web_of
+from streams.web.principal import IDENTIFIED, Principal
 from streams.web.problem import ProblemError
 
 KEY_HEADER = "Idempotency-Key"
@@ -72,8 +73,8 @@ async def once(request: Request, body: bytes, work: Callable[[], Awaitable[Respo
         A hash of the request's body.
     """
     web = web_of(request)
-    principal = await web.identifier.identify(request)
-    if principal is None:
+    principal = request.scope.get(IDENTIFIED)
+    if not isinstance(principal, Principal):
         return await work()  # which refuses it
     key = request.headers[KEY_HEADER]
     if not (0 < len(key) <= KEY_LENGTH and key.isascii() and key.isprintable()):

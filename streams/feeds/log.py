@@ -1,4 +1,4 @@
-"""Reads the feed in order, as CloudEvents 1.0, and lets go of what is old.
+"""Reads the feed in order, as CloudEvents 1.0.
 
 Promises
 - An event's id is `<tenant>/<seq>`; it stays the same wherever and however often it is delivered.
@@ -23,7 +23,6 @@ LIMIT = 200
 """So many events are read at once."""
 SPAN = 20_000
 """So many numbers are looked through at once for events that a filter lets pass."""
-_PRUNED = 10_000
 _BATCH = 500
 
 Document = dict[str, Any]
@@ -166,25 +165,3 @@ def seq_of(tenant: str, text: str) -> int:
         message = f"expected an event's id such as {tenant}/17, found {text[:80]!r}"
         raise UsageError(message)
     return int(number)
-
-
-def prune(store: Store, before_ms: int) -> int:
-    """Forget the events from before a moment, and what is left of their deliveries; returns how many events.
-
-    The newest event stays, so that no number is used twice.
-    """
-    table, gone = t.feed, 0
-    ours = table.c.tenant == store.tenant
-    with store.reading() as connection:
-        kept = sa.select(table.c.seq).where(ours, table.c.at_ms >= before_ms).order_by(table.c.seq).limit(1)
-        oldest, newest = _bounds(connection, store.tenant)
-        first = connection.execute(kept).scalar_one_or_none()
-    first = newest if first is None else int(first)
-    queue = t.webhook_queue
-    for upto in range(min(oldest + _PRUNED, first), first + _PRUNED, _PRUNED):
-        upto = min(upto, first)
-        with store.transaction() as connection:  # a few at a time: nobody waits long for the write lock
-            gone += connection.execute(sa.delete(table).where(ours, table.c.seq < upto)).rowcount
-            old = sa.delete(queue).where(queue.c.tenant == store.tenant, queue.c.seq < upto)
-            connection.execute(old)
-    return gone

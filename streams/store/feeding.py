@@ -3,7 +3,7 @@
 Promises
 - Events follow from how rows change, so each change is told once: a commit that is cut off tells nothing, and one that
   is done again after a crash tells it then.
-- `seq` has no gaps within a tenant and is never used twice (`prune` keeps the newest row).
+- `seq` has no gaps within a tenant and is never used twice (`retention.prune_feed` keeps the newest row).
 - Within one commit a case's opening stands before its customers, and its end after them.
 - Of a shadow case nobody's name is told.
 """

@@ -19,6 +19,7 @@ SLICE = 20
 """Cases a transaction."""
 ROWS = 50_000
 """Rows of another kind a transaction."""
+FEED_ROWS = 10_000
 IDEMPOTENCY_MS = DAY_MS
 
 
@@ -36,7 +37,7 @@ class Keep:
 def prune(store: Store, keep: Keep, now_ms: int) -> dict[str, int]:
     """Let go of what is old, and return how many rows of what went."""
     out = {"cases": 0 if keep.cases_ms is None else _cases(store, now_ms - keep.cases_ms)}
-    out["feed"] = _feed(store, now_ms - keep.feed_ms)
+    out["feed"] = prune_feed(store, now_ms - keep.feed_ms)
     out["dead_letters"] = 0 if keep.dead_letters is None else _dead_letters(store, keep.dead_letters)
     out["idempotency_keys"] = _expired(store, t.idempotency, t.idempotency.c.at_ms < now_ms - IDEMPOTENCY_MS)
     out["sessions"] = _expired(store, t.session, t.session.c.expires_ms < now_ms)
@@ -96,27 +97,34 @@ def _cases(store: Store, before_ms: int) -> int:
         gone += len(cases)
 
 
-def _feed(store: Store, before_ms: int) -> int:
-    """Delete what is older; the newest entry stays, so that numbers go on from it."""
-    mine = t.feed.c.tenant == store.tenant
-    gone = 0
-    while True:
+def prune_feed(store: Store, before_ms: int) -> int:
+    """Let go of the feed's entries from before a moment, and of what is left of their deliveries; returns how many.
+
+    The newest entry stays, so that no number is used twice; so does what an active webhook still waits for.
+    """
+    feed, queue, hook = t.feed, t.webhook_queue, t.webhook
+    ours = feed.c.tenant == store.tenant
+    active = (hook.c.tenant == store.tenant) & (hook.c.state == "active")
+    waits = sa.select(sa.func.min(queue.c.seq)).where(
+        queue.c.tenant == store.tenant,
+        queue.c.state == "waiting",
+        queue.c.webhook.in_(sa.select(hook.c.id).where(active)),
+    )
+    kept = sa.select(feed.c.seq).where(ours, feed.c.at_ms >= before_ms).order_by(feed.c.seq).limit(1)
+    bounds = sa.select(sa.func.min(feed.c.seq).label("oldest"), sa.func.max(feed.c.seq).label("newest")).where(ours)
+    with store.reading() as connection:
+        found = connection.execute(bounds).one()
+        ends = [connection.execute(end).scalar_one_or_none() for end in (kept, waits)]
+        ends.append(connection.execute(sa.select(sa.func.min(hook.c.from_seq)).where(active)).scalar_one_or_none())
+    if found.newest is None:
+        return 0
+    until, gone = min(int(end) for end in (*ends, found.newest) if end is not None), 0
+    for start in range(int(found.oldest), until, FEED_ROWS):
+        end = min(start + FEED_ROWS, until)
         with store.transaction() as connection:
-            newest = connection.execute(sa.select(sa.func.max(t.feed.c.seq)).where(mine)).scalar_one_or_none()
-            wanted = sa.select(t.feed.c.seq).where(mine, t.feed.c.at_ms < before_ms, t.feed.c.seq < (newest or 0))
-            until = connection.execute(wanted.order_by(t.feed.c.seq).limit(ROWS)).scalars().all()
-            if not until:
-                return gone
-            old = (t.webhook_queue.c.tenant == store.tenant) & (t.webhook_queue.c.seq <= until[-1])
-            connection.execute(sa.delete(t.webhook_queue).where(old, t.webhook_queue.c.state != "waiting"))
-            waiting = sa.select(sa.func.min(t.webhook_queue.c.seq)).where(t.webhook_queue.c.tenant == store.tenant, old)
-            first = connection.execute(waiting).scalar_one_or_none()
-            last = until[-1] if first is None else min(until[-1], int(first) - 1)
-            gone += connection.execute(
-                sa.delete(t.feed).where(mine, t.feed.c.seq <= last, t.feed.c.at_ms < before_ms)
-            ).rowcount
-            if last < until[-1] or len(until) < ROWS:
-                return gone
+            gone += connection.execute(sa.delete(feed).where(ours, feed.c.seq < end)).rowcount
+            connection.execute(sa.delete(queue).where(queue.c.tenant == store.tenant, queue.c.seq < end))
+    return gone
 
 
 def _dead_letters(store: Store, keep: int) -> int:

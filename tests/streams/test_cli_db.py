@@ -160,6 +160,8 @@ def test_the_feed_keeps_what_a_webhook_still_waits_for_and_its_last_number(tocsi
             for seq in range(1, 11):
                 row = {"tenant": "default", "seq": seq, "at_ms": seq, "type": "case.opened", "subject": "", "data": b""}
                 connection.execute(sa.insert(t.feed).values(**row))
+            hook = {"tenant": "default", "id": "w", "url": "", "types": "", "secrets": b"[]", "state": "active"}
+            connection.execute(sa.insert(t.webhook).values(**hook, reason="", from_seq=11, created_ms=0, answer=""))
             row = {"tenant": "default", "webhook": "w", "seq": 6, "state": "waiting", "attempts": 0, "due_ms": 0}
             connection.execute(sa.insert(t.webhook_queue).values(**row, detail=""))
         assert prune(store, Keep(feed_ms=0), LONG_AFTER_MS)["feed"] == 5

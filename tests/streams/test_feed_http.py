@@ -20,6 +20,7 @@ from detector.desk.records import CaseState, CustomerState, NoticeState
 from streams.feeds import log
 from streams.store import Store, open_store, tokens
 from streams.store.directory import CustomerDirectory
+from streams.store.retention import prune_feed
 from streams.store.tokens import Scope
 from streams.web import feeds
 from streams.web.feeds import hub_of
@@ -261,7 +262,7 @@ def test_whoever_takes_nothing_is_let_go_and_can_take_up_again(
 def test_what_is_not_kept_any_more_is_refused_and_what_to_do_is_said(store: Store, reader: dict[str, str]) -> None:
     fill(store, 5, at_ms=NOW_MS)
     fill(store, 5, at_ms=NOW_MS + 1_000)
-    assert log.prune(store, NOW_MS + 1_000) == 5
+    assert prune_feed(store, NOW_MS + 1_000) == 5
     with listening(app(store)) as url:
         for path in ("/v1/feed", "/v1/feed/stream"):
             gone = httpx.get(url + path, headers=reader, params={"after": "default/3"})
@@ -282,7 +283,7 @@ def test_who_falls_behind_what_is_kept_is_told_within_the_stream(store: Store, r
         hub._poll_s = 60
         time.sleep(0.5)  # the last look before the long sleep
         fill(store, 3)
-        log.prune(store, NOW_MS + 1)
+        prune_feed(store, NOW_MS + 1)
         fill(store, 1)
         hub._newest = 5
         assert hub._loop is not None
@@ -380,16 +381,16 @@ def test_another_tenants_events_are_not_there(store: Store, reader: dict[str, st
 @pytest.mark.slow
 def test_pruning_keeps_the_newest_event_so_that_no_number_is_used_twice(store: Store) -> None:
     fill(store, 25_000)
-    assert log.prune(store, NOW_MS) == 0
-    assert log.prune(store, NOW_MS + 1) == 24_999
+    assert prune_feed(store, NOW_MS) == 0
+    assert prune_feed(store, NOW_MS + 1) == 24_999
     assert log.bounds(store) == (25_000, 25_000)
-    assert log.prune(store, NOW_MS + 1) == 0
+    assert prune_feed(store, NOW_MS + 1) == 0
     fill(store, 1)
     assert log.bounds(store) == (25_000, 25_001)
 
 
 def test_pruning_an_empty_feed_does_nothing(store: Store) -> None:
-    assert log.prune(store, NOW_MS) == 0
+    assert prune_feed(store, NOW_MS) == 0
 
 
 # --- a process of its own ---------------------------------------------------------------------------------------------

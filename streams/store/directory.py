@@ -209,17 +209,12 @@ class CustomerDirectory:
             if also is not None:
                 also(connection)
 
-    def withdraw(self, key: int, channel: str) -> None:
+    def withdraw(self, key: int, channel: str, also: Also | None = None) -> None:
         """Note that the customer wants nothing on this channel: it holds whatever an import says of their consent."""
         with self._store.transaction() as connection:
             self._withdraw(connection, key, channel)
-
-    def restore(self, key: int, channel: str) -> None:
-        """Take a withdrawal back, as the customer asked: their consent is again what the directory says."""
-        table = t.withdrawn
-        mine = self._ours(table) & (table.c.key == key) & table.c.channel.in_([channel, ALL_CHANNELS])
-        with self._store.transaction() as connection:
-            connection.execute(sa.delete(table).where(mine))
+            if also is not None:
+                also(connection)
 
     def erase(self, key: int, also: Also | None = None) -> Erased:
         """Forget who the customer is, for good, and say what was removed where."""

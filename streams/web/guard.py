@@ -35,6 +35,8 @@ STREAMED = ("/v1/events", "/v1/logs", "/v1/customers/import")
 """Routes that read their body themselves, piece by piece, within limits of their own (`streams.web.door`)."""
 FORMS = ("/sign-in", "/sign-out")
 """Routes that a plain form is sent to; the first is open to everybody."""
+BY_LINK = "/u/"
+"""Routes whose link is all that they need: whoever holds it may change what it is about, from any page or none."""
 OPEN_NAMES = ("/healthz", "/readyz")
 """Routes that may be asked under any name: they say nothing, and a probe asks by address."""
 
@@ -105,6 +107,9 @@ class Guard:
             detail = "asked under a name that is not ours; add it to service.hosts, or set service.public_url"
             raise ProblemError(421, "unknown-host", detail)
         _refuse_tokens_in_the_address(request)
+        if path.startswith(BY_LINK):
+            request.scope[IDENTIFIED] = None
+            return _replayed(b"", receive)
         who = await self._identified(request)
         request.scope[IDENTIFIED] = who
         by_browser = not (isinstance(who, Principal) and who.via == "token")

@@ -184,8 +184,6 @@ def test_what_was_withdrawn_stays_withdrawn_whatever_an_import_says(store: Store
     found = directory.get(who)
     assert found is not None
     assert (found.address("email"), found.address("whatsapp")) == ("", "+6281234567890")
-    directory.restore(who, "email")
-    assert channels() == {"whatsapp", "sms", "email"}
     directory.opt_out(who)
     imported(store, tmp_path, row)
     assert channels() == frozenset()

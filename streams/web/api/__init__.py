@@ -10,15 +10,15 @@ from streams.web.api import (
     customers,
     dead,
     facts,
+    me,
     openapi,
     sending,
     signals,
-    tokens,
 )
 
 
 def install(app: FastAPI) -> None:
     """Add the API to an app."""
-    for module in (cases, affected, casework, commands, facts, customers, signals, sending, dead, tokens, openapi):
+    for module in (cases, affected, casework, commands, facts, customers, signals, sending, dead, me, openapi):
         app.include_router(module.router)
     app.include_router(customers.streamed)

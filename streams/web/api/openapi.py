@@ -39,7 +39,7 @@ _TAGS = {
     "signals": "What is watched.",
     "sending": "What waits to be sent, limits, the kill switch.",
     "dead letters": "Records that were no events.",
-    "tokens": "Who may come in.",
+    "access": "Who may come in: tokens; who did what.",
     "service": "This document.",
 }
 _SECURITY = {

@@ -13,7 +13,10 @@ _KINDS = ("problem", "follow-up", "try-again", "resolved", "correction")
 
 @common.command(
     example="tocsin preview 3f2a\ntocsin preview 3f2a --customer C-1042 --channel whatsapp --config shop",
-    exits={common.NO: "nobody is listed, so there is nobody to write to", common.WRONG_USAGE: ""},
+    exits={
+        common.NO: "nobody is listed, so there is nobody to write to",
+        common.WRONG_USAGE: "wrong usage, or no such case",
+    },
 )
 @click.argument("case", metavar="CASE")
 @common.option("--customer", metavar="ID", help="Whom to write to, by id or alias; else one who would be told.")

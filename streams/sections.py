@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 from datetime import date
 from ipaddress import ip_network
-from typing import Annotated, Any, Literal, LiteralString, NoReturn, Self
+from typing import Annotated, Any, Literal, LiteralString, NoReturn, Self, TypeVar
 from zoneinfo import ZoneInfo, available_timezones
 
 import pydantic
@@ -452,10 +452,25 @@ def parse_document(document: object, where: str = "tocsin.yml") -> Document:
     ConfigError
         With every mistake at once.
     """
+    return checked(Document, document, where)
+
+
+M = TypeVar("M", bound=BaseModel)
+
+
+def checked(model: type[M], value: object, where: str) -> M:
+    """Return a value as the model that describes it.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake at once, in our words; `where` is what their paths begin with.
+    """
     try:
-        return Document.model_validate(document)
+        return model.model_validate(value)
     except pydantic.ValidationError as error:
-        raise ConfigError([p for d in error.errors(include_url=False) for p in _problems(where, d)]) from error
+        found = error.errors(include_url=False)
+        raise ConfigError([p for details in found for p in _problems(where, details, model)]) from error
 
 
 _ALLOWED = {
@@ -470,7 +485,7 @@ _ALLOWED = {
 }
 
 
-def _problems(where: str, details: ErrorDetails) -> list[Problem]:
+def _problems(where: str, details: ErrorDetails, root: type[BaseModel]) -> list[Problem]:
     """Say in our words what pydantic found."""
     loc, kind, context = details["loc"], details["type"], details.get("ctx", {})
     path = ""
@@ -479,11 +494,14 @@ def _problems(where: str, details: ErrorDetails) -> list[Problem]:
             path = f"{path}[{part}]" if isinstance(part, int) else join(path, part)
     if kind == _INNER:
         inner: list[Problem] = context["problems"]
-        return [replace(p, path=f"{where}: {_inside(path, p.path.removeprefix(': '))}") for p in inner]
+        return [replace(p, path=_at(where, _inside(path, p.path.removeprefix(": ")))) for p in inner]
     found, allowed, do = shown(details["input"]), _ALLOWED.get(kind, details["msg"]), context.get("do", "")
     if kind == "extra_forbidden":
-        known = list(_section(loc[:-1]).model_fields)
-        found, allowed, do = "an unknown field", f"one of {listed(known)}", did_you_mean(loc[-1], known)
+        known = list(_section(root, loc[:-1]).model_fields)
+        found, do = "an unknown field", did_you_mean(loc[-1], known)
+        allowed = f"one of {listed(known)}" if known else "no field more"
+    elif kind == "missing":
+        found, allowed = "nothing", "a value"
     elif kind == _SECRET:
         found = "the secret itself"
     elif kind == "greater_than_equal":
@@ -492,16 +510,23 @@ def _problems(where: str, details: ErrorDetails) -> list[Problem]:
         allowed = f"a number of at most {context['le']:g}"
     elif kind == "literal_error":
         allowed = str(context["expected"]).replace("'", "")
-    return [Problem(f"{where}: {path}" if path else where, found, allowed, do)]
+    return [Problem(_at(where, path), found, allowed, do)]
+
+
+def _at(where: str, path: str) -> str:
+    """Return the path within a file, or within a place of one (`tocsin.yml: channels.email`)."""
+    if not path:
+        return where
+    return _inside(where, path) if ": " in where else f"{where}: {path}"
 
 
 def _inside(path: str, inner: str) -> str:
     return path + inner if inner.startswith("[") or not inner else join(path, inner)
 
 
-def _section(loc: tuple[int | str, ...]) -> type[BaseModel]:
+def _section(root: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
     """Return the model that a path leads to."""
-    model: type[BaseModel] = Document
+    model = root
     for part in loc:
         inner = model.model_fields[str(part)].annotation
         model = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else SecretReference

@@ -15,6 +15,8 @@ from streams.cli import common
 from streams.clock import SystemClock
 from streams.intake.formats import decoder_for
 from streams.outbox.channel import available
+from streams.outbox.channel import problems as channel_problems
+from streams.outbox.templates import read_templates
 from streams.settings import CUSTOMERS, TOCSIN, Settings, load
 from streams.store.customers_csv import read_customers
 
@@ -50,6 +52,10 @@ def command(directory: Path, as_json: bool) -> int:
         found += warnings(settings.config)
         found += _channels(settings)
         errors += _formats(settings)
+        errors += channel_problems(settings)
+        own = read_templates(settings)
+        errors += own.errors
+        found += own.warnings
         customers, more_errors, more = _customers(settings)
         errors += more_errors
         found += more
@@ -86,9 +92,9 @@ def _channels(settings: Settings) -> list[Problem]:
         return []
     can, problems = available(), []
     for i, name in enumerate(settings.config.policy.channels):
-        if name not in can:
-            found = f"{shown(name)}, on which this version cannot send"
-            do = "leave it out or set notices.send: false: `tocsin replay --follow` refuses to start with it"
+        if name not in can and name not in settings.channels:
+            found = f"{shown(name)}, on which this version cannot send by itself"
+            do = f"say what carries it (`channels: {{{name}: {{by: …}}}}`), leave it out, or set notices.send: false"
             problems.append(Problem(f"{TOCSIN}: notices.channels[{i}]", found, listed(can), do))
     return problems
 

@@ -158,6 +158,7 @@ def _run(
         InputFormat(format_name or settings.format, formats, year),
         customers=settings.customers,
         customer_key=None if settings.customer_key is None else settings.customer_key.read(),
+        settings=settings,
         **common_parts,
     )
 

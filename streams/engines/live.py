@@ -21,8 +21,9 @@ from streams.engines.embedded import Entry, FilePlace
 from streams.engines.session import Session, known_files
 from streams.intake.files import Block, Identity, Noted
 from streams.intake.follow import POLL_S, follow
-from streams.outbox.channel import load
-from streams.outbox.deliver import Notifier
+from streams.outbox.channel import lines, load_line
+from streams.outbox.notifier import Notifier
+from streams.outbox.words import load_words
 from streams.store import Advance
 from streams.store.store import LOG
 from streams.store.values import IntakeRow
@@ -185,11 +186,18 @@ class Follower:
     def __init__(self, session: Session, clock: Clock, say: Callable[[str], None]) -> None:
         self._worker = _Worker(session, clock, say)
         self._session, self._runner, self._store = session, session.runner, session.store
-        self._clock = clock
+        self._clock, self._say = clock, say
         self._notifier = self._make_notifier()
 
     def run(self, path: str, poll_s: float = POLL_S) -> None:
         """Feed what the last run left in the live log, then follow the file until asked to stop."""
+        try:
+            self._run(path, poll_s)
+        finally:
+            if self._notifier is not None:
+                self._notifier.close()
+
+    def _run(self, path: str, poll_s: float) -> None:
         for row in list(self._store.intake(self._worker.next)):
             self._work_off(row)
         self._commit()
@@ -221,8 +229,20 @@ class Follower:
         config = self._session.run.config
         if not config.policy.send:
             return None
-        channels = {name: load(name) for name in config.policy.channels}
-        return Notifier(self._store, self._runner.directory, config, channels, self._worker.persist)
+        store, directory, settings = self._store, self._runner.directory, self._session.run.settings
+        if settings is None:
+            channels = {name: load_line(name) for name in config.policy.channels}
+            return Notifier(store, directory, config, channels, persist=self._worker.persist, say=self._say)
+        return Notifier(
+            store,
+            directory,
+            config,
+            lines(settings),
+            sending=settings.sending,
+            words=load_words(settings, store.customer_key),
+            persist=self._worker.persist,
+            say=self._say,
+        )
 
     def _enter_block(self, block: Block, now_ms: int) -> None:
         noted = pack(Noted(block.identity.encode(), block.refused))

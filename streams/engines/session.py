@@ -62,6 +62,8 @@ class Run:
     learn_only: bool = False
     commit_s: float = COMMIT_S
     block_bytes: int = BLOCK_BYTES
+    settings: Settings | None = None
+    """Where there are some: how notices go out."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
@@ -72,6 +74,7 @@ class Run:
             InputFormat(settings.format, formats),
             customers=settings.customers,
             customer_key=None if settings.customer_key is None else settings.customer_key.read(),
+            settings=settings,
         )
 
 

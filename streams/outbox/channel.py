@@ -14,8 +14,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from pydantic import BaseModel, Field
+
 from detector.desk.wording import Message
-from detector.errors import UsageError
+from detector.errors import ConfigError, Problem, UsageError
+from detector.fields import did_you_mean, join, listed, shown
+from streams.sections import checked
+from streams.settings import TOCSIN, Settings
 
 
 class Outcome(StrEnum):
@@ -137,6 +142,36 @@ def available() -> list[str]:
     )
 
 
+class Common(BaseModel, extra="forbid", frozen=True):
+    """What may stand at every channel, whatever carries it: `email: {by: smtp, per_second: 5, …}`."""
+
+    by: str = Field(description="What carries it: one of the files in `streams/outbox/channels`.")
+    per_second: float | None = Field(default=None, gt=0, le=10_000, description="Messages a second.")
+    per_day: int | None = Field(
+        default=None,
+        ge=1,
+        description="Different customers in any 24 hours, as the provider allows: WhatsApp's 250, 1000, 10000, 100000.",
+    )
+    on_unknown: OnUnknown | None = Field(
+        default=None, description="A send that may have gone out: `resend` under the same id, or `hold` for a person."
+    )
+
+
+@dataclass(frozen=True)
+class Line:
+    """A channel with the limits under which it is used."""
+
+    channel: Channel
+    per_second: float | None = None
+    per_day: int | None = None
+    on_unknown: OnUnknown | None = None
+
+    @property
+    def resends(self) -> bool:
+        """A send that may have gone out is sent again; else a person decides."""
+        return (self.on_unknown or self.channel.on_unknown) is OnUnknown.RESEND
+
+
 def load(name: str, given: Mapping[str, Any] | None = None, setup: Setup | None = None) -> Channel:
     """Return the channel of this name, carried as `given` says; a channel without an entry is carried by its namesake.
 
@@ -147,18 +182,83 @@ def load(name: str, given: Mapping[str, Any] | None = None, setup: Setup | None 
     ConfigError
         Its options are wrong.
     """
-    options = dict(given or {})
-    by = str(options.pop("by", name))
-    if by not in available():
+    return load_line(name, given, setup).channel
+
+
+def load_line(name: str, given: Mapping[str, Any] | None = None, setup: Setup | None = None) -> Line:
+    """Return the channel with its limits; as `load`."""
+    if dict(given or {}).get("by", name) not in available():
+        by = dict(given or {}).get("by", name)
         message = (
             f"tocsin.yml: notices.channels: expected ones that can send ({', '.join(available())}), found {by!r}; "
             "leave it out or set notices.send: false"
         )
         raise UsageError(message)
-    setup = setup or Setup(name, f"tocsin.yml: channels.{name}", Path())
-    module = importlib.import_module(f"streams.outbox.channels.{by.replace('-', '_')}")
-    made: Channel = module.make(module.Options.model_validate(options), setup)
-    return made
+    setup = setup or Setup(name, _where(name), Path())
+    common, own, module = _parts(name, given or {}, setup.where)
+    made: Channel = module.make(checked(module.Options, own, setup.where), setup)
+    return Line(made, common.per_second, common.per_day, common.on_unknown)
+
+
+def lines(settings: Settings) -> dict[str, Line]:
+    """Return the channels of a configuration that notices go out on, in the policy's order.
+
+    Raises
+    ------
+    UsageError, ConfigError
+        As `load`.
+    """
+    return {
+        name: load_line(name, settings.channels.get(name), _setup(settings, name))
+        for name in settings.config.policy.channels
+    }
+
+
+def problems(settings: Settings) -> list[Problem]:
+    """Return what is wrong with the channels as tocsin.yml has them, the ones that are not used too."""
+    found: list[Problem] = []
+    for name, given in settings.channels.items():
+        try:
+            _common, own, module = _parts(name, given, _where(name))
+            options = checked(module.Options, own, _where(name))
+        except ConfigError as error:
+            found += error.problems
+            continue
+        further = getattr(module, "problems", None)  # what a provider checks beyond its fields, without a connection
+        found += [] if further is None else further(options, _setup(settings, name))
+    return found
+
+
+def _parts(name: str, given: Mapping[str, Any], where: str) -> tuple[Common, dict[str, Any], Any]:
+    """Return what is common to all channels, the provider's own options, and the provider."""
+    own = {key: value for key, value in given.items() if key not in Common.model_fields}
+    by, can = given.get("by", name), available()
+    mistakes: list[Problem] = []
+    if by not in can:
+        mistakes.append(Problem(join(where, "by"), shown(by), listed(can), did_you_mean(by, can)))
+        by = None
+    common, module = Common(by=""), None
+    try:
+        common = checked(Common, {**{key: given[key] for key in given if key not in own}, "by": by or ""}, where)
+    except ConfigError as error:
+        mistakes += error.problems
+    if by is not None:
+        module = importlib.import_module(f"streams.outbox.channels.{by.replace('-', '_')}")
+        try:
+            checked(module.Options, own, where)
+        except ConfigError as error:
+            mistakes += error.problems
+    if mistakes:
+        raise ConfigError(mistakes)
+    return common, own, module
+
+
+def _where(name: str) -> str:
+    return f"{TOCSIN}: channels.{name}"
+
+
+def _setup(settings: Settings, name: str) -> Setup:
+    return Setup(name, _where(name), settings.directory, settings.service.public_url)
 
 
 def masked(address: str) -> str:

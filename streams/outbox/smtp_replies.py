@@ -85,7 +85,8 @@ def _meaning(stage: Stage, code: int, text: str) -> tuple[Outcome, str, bool]:
     if (subject, detail) in ((7, 28), (4, 5)):  # too many messages, whatever the class says
         return _AGAIN, "rate-limited", False
     if code < 500:
-        return _AGAIN, "soft-bounce" if (subject, detail) == (2, 2) else "unavailable", False
+        theirs = subject == 2 or (stage is Stage.RECIPIENT and code in (450, 451) and subject != 3)  # greylisting, too
+        return _AGAIN, "soft-bounce" if theirs else "unavailable", False
     if stage is Stage.SIGN_IN:
         return _AGAIN, "credentials", True
     if code in (500, 502, 503, 504):

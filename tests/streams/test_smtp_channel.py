@@ -239,8 +239,8 @@ def test_a_password_that_is_gone_stops_the_channel(monkeypatch: pytest.MonkeyPat
     ("answers", "outcome", "reason"),
     [
         pytest.param({"MAIL": "421 4.3.2 going down"}, Outcome.AGAIN, "unavailable", id="421"),
-        pytest.param({"RCPT": "451 4.7.1 greylisted"}, Outcome.AGAIN, "unavailable", id="greylisted"),
-        pytest.param({"RCPT": "450 busy"}, Outcome.AGAIN, "unavailable", id="450"),
+        pytest.param({"RCPT": "451 4.7.1 greylisted"}, Outcome.AGAIN, "soft-bounce", id="greylisted"),
+        pytest.param({"RCPT": "450 busy"}, Outcome.AGAIN, "soft-bounce", id="450"),
         pytest.param({"RCPT": f"550 5.1.1 <{ADDRESS}> unknown"}, Outcome.FAILED, "hard-bounce", id="550"),
         pytest.param({"RCPT": "552 5.2.2 full"}, Outcome.AGAIN, "soft-bounce", id="full"),
         pytest.param({"DATA": "451 4.3.0 later"}, Outcome.AGAIN, "unavailable", id="451 to the message"),

@@ -57,7 +57,7 @@ class Options(BaseModel, extra="forbid"):
     password: SecretReference | None = Field(default=None, description="Its password.")
     sender: str = Field(description='Who writes: "Toko Budi <notices@shop.example>".')
     reply_to: str | None = Field(default=None, description="Where answers go.")
-    timeout: Annotated[int, Duration(1_000, 300_000)] = Field(default=30_000, description="For one message, in all.")
+    timeout: Annotated[int, Duration(1_000, 90_000)] = Field(default=30_000, description="For one message, in all.")
     connections: int = Field(default=4, ge=1, le=50, description="So many at a time.")
 
 

@@ -29,7 +29,7 @@ from streams.net import LIMIT_S, STRICT, Answer, NoAnswerError, RefusedError, Ru
 from streams.store import Store
 
 POLL_S = 0.25
-AT_A_TIME = 4
+AT_A_TIME = 8
 """Deliveries under way to one webhook."""
 FAILURES = 5
 """After so many in a row a webhook is tried by one delivery at a time, with pauses."""
@@ -156,7 +156,9 @@ class WebhookSender:
         """Write down what has ended, and begin what is due."""
         await self._write_down()
         now_ms = self._clock.now_ms()
-        wanted = await asyncio.to_thread(self._look, now_ms)
+        active, wanted = await asyncio.to_thread(self._look, now_ms)
+        for id in [id for id, at in self._endpoints.items() if id not in active and not at.busy]:
+            await self._endpoints.pop(id).way.close()
         for webhook, due, entry in wanted:
             self._endpoints[webhook.id].busy.add(due.seq)
             if entry is None:
@@ -167,8 +169,8 @@ class WebhookSender:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _look(self, now_ms: int) -> list[tuple[Subscription, Due, Entry | None]]:
-        """Queue what is new, and return what is due."""
+    def _look(self, now_ms: int) -> tuple[set[str], list[tuple[Subscription, Due, Entry | None]]]:
+        """Queue what is new; return the active webhooks, and what is due."""
         active = listed(self._store, State.ACTIVE)
         _, newest = bounds(self._store) if active else (0, 0)
         found: list[tuple[Subscription, Due]] = []
@@ -183,7 +185,7 @@ class WebhookSender:
                 due = queue.due(self._store, webhook.id, now_ms, room, endpoint.busy)
                 found += [(webhook, one) for one in due]
         entries = read_these(self._store, {due.seq for _, due in found})
-        return [(webhook, due, entries.get(due.seq)) for webhook, due in found]
+        return {webhook.id for webhook in active}, [(webhook, due, entries.get(due.seq)) for webhook, due in found]
 
     async def _deliver(self, webhook: Subscription, due: Due, entry: Entry) -> None:
         """Send one event to one webhook, and keep what came of it until it is written down."""

@@ -122,7 +122,7 @@ def link_command(scope: str, span: str, config: Path | None, db: str, as_json: b
     valid_ms = _duration("--for", span)
     service = load(config or defaults_directory()).service
     with _open(db, config) as store:
-        person = f"local:{getpass.getuser()}"
+        person = f"person:{getpass.getuser()}"
         code = sign_ins.make_link(store, tokens.Scope(scope), person, _login(), now_ms, valid_ms=valid_ms)
     host = "127.0.0.1" if service.host in ("0.0.0.0", "::") else service.host
     base = service.public_url or f"http://{f'[{host}]' if ':' in host else host}:{service.port}"

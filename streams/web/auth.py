@@ -185,7 +185,7 @@ class Auth:
         users = request.headers.getlist(section.user_header)
         if len(users) != 1 or not users[0].strip():
             return None
-        who = f"proxy:{users[0].strip()}"
+        who = f"person:{users[0].strip()}"
         groups = [g.strip() for value in request.headers.getlist(section.role_header) for g in value.split(",")]
         scope = scope_of(section.roles, groups)
         if scope is None:

@@ -49,7 +49,7 @@ def prepare(store: Store, settings: Settings, clock: Clock, login: str) -> First
     now_ms = clock.now_ms()
     by = f"cli:{login}"
     file = None if tokens.listed(store) else _write_token(store, by, now_ms)
-    code = sign_ins.make_link(store, Scope.ADMIN, f"local:{login}", by, now_ms)
+    code = sign_ins.make_link(store, Scope.ADMIN, f"person:{login}", by, now_ms)
     return FirstStart(f"/sign-in?code={code}", file)
 
 

@@ -13,7 +13,7 @@ class Principal:
     """Who asks, and what they may do."""
 
     who: str
-    """For the audit log: `token:ID`, or a person: `local:LOGIN`, `oidc:NAME`, `proxy:NAME`."""
+    """For the audit log: `token:ID`, or `person:NAME`."""
     scope: Scope
     via: str
     """`token`, `session`, `proxy`."""

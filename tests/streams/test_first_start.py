@@ -36,7 +36,7 @@ def test_each_start_gives_a_link_that_signs_in_once(store: Store) -> None:
     for path in links:
         code = path.removeprefix("/sign-in?code=")
         opened = sign_ins.use_link(store, code, HandClock().now_ms(), idle_ms=1_000)
-        assert opened is not None and (opened[1].who, opened[1].scope) == ("local:eko", Scope.ADMIN)
+        assert opened is not None and (opened[1].who, opened[1].scope) == ("person:eko", Scope.ADMIN)
         assert sign_ins.use_link(store, code, HandClock().now_ms(), idle_ms=1_000) is None
 
 

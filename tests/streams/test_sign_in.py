@@ -46,7 +46,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 def link(store: Store, clock: HandClock, scope: Scope = Scope.ADMIN) -> str:
-    return sign_ins.make_link(store, scope, "local:eko", "cli:eko", clock.now_ms())
+    return sign_ins.make_link(store, scope, "person:eko", "cli:eko", clock.now_ms())
 
 
 async def signed_in(asked: httpx.AsyncClient, code: str) -> httpx.Response:
@@ -71,7 +71,7 @@ def test_a_link_signs_in_once_and_opening_it_does_not_use_it(store: Store, clock
             answer = await signed_in(first, code)
             assert (answer.status_code, answer.headers["location"]) == (303, "/")
             home = await first.get("/")
-            assert home.status_code == 200 and "local:eko" in home.text
+            assert home.status_code == 200 and "person:eko" in home.text
             again = await signed_in(second, code)
             assert again.status_code == 403 and WORDS["en"]["link_over"] in again.text
             assert "set-cookie" not in again.headers
@@ -79,7 +79,7 @@ def test_a_link_signs_in_once_and_opening_it_does_not_use_it(store: Store, clock
     run(test)
     assert [(e.what, e.who) for e in audit.entries(store)] == [
         ("link.created", "cli:eko"),
-        ("signed-in", "local:eko"),
+        ("signed-in", "person:eko"),
         ("sign-in.failed", "nobody"),
     ]
 

@@ -29,6 +29,7 @@ COMMANDS = {
     "cases": ("streams.cli.cases:command", "List the proactive cases, show one, work on one."),
     "affected": ("streams.cli.affected:command", "List who is hit by a case."),
     "why": ("streams.cli.why:command", "Say why a customer was told, held or not told."),
+    "preview": ("streams.cli.preview:command", "Show the words of a case's notices as they would go out."),
     "mute": ("streams.cli.mute:command", "Leave known noise of a signal out for a while."),
     "fact": ("streams.cli.fact:command", "Tell of deployments and planned work."),
     "budget": ("streams.cli.budget:command", "Show the budget of false cases, and the thresholds that follow."),
@@ -36,8 +37,10 @@ COMMANDS = {
     "explain": ("streams.cli.explain:command", "Name the dimension values that explain what deviates in one window."),
     "dump": ("streams.cli.dump:command", "Print the canonical dump of cases, ledger and notices."),
     "dead": ("streams.cli.dead:command", "Look at the records that were no events."),
+    "doctor": ("streams.cli.doctor:command", "Look at configuration, store and service, and say what is wrong."),
     "token": ("streams.cli.token:command", "Make and revoke tokens, and links that sign a person in."),
     "audit": ("streams.cli.audit:command", "Show who did what, and check that nothing of it was changed."),
+    "kill-switch": ("streams.cli.kill_switch:command", "Stop all sending within seconds, or let it go on."),
     "db": ("streams.cli.db:command", "Bring a store up to date, copy it, put a copy back, let go of what is old."),
     "customers": ("streams.cli.customers:command", "Import and look after the customer directory."),
 }

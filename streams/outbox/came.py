@@ -45,7 +45,7 @@ def came(
     """
     reason, detail, attempts = sent.reason, sent.detail, item.attempts
     if sent.outcome is Outcome.SENT:
-        return Result(item, "sent", "sent", detail=detail, attempts=attempts, tell=True)
+        return Result(item, "sent", "sent", "", detail, attempts=attempts, reference=sent.reference, tell=True)
     if sent.stop:  # it is not the message's fault: it waits until a person has looked
         return Result(item, "waiting", "again", reason, detail, attempts=attempts - 1, due_ms=now_ms)
     if sent.outcome is Outcome.UNKNOWN:

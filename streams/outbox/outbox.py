@@ -57,6 +57,8 @@ class Result:
         The row's new one.
     outcome
         Of the attempt; "": none was made, nothing is noted in `delivery`.
+    reference
+        The other side's name for the message.
     tell
         The Desk hears of it: this is the end.
     """
@@ -69,6 +71,7 @@ class Result:
     channel: str = ""
     attempts: int = 0
     due_ms: int = 0
+    reference: str = ""
     tell: bool = False
 
 
@@ -260,6 +263,7 @@ class Outbox:
             "customer": item.customer,
             "case_id": item.case,
             "signal": item.signal,
+            "reference": result.reference,
         }
         connection.execute(sa.insert(t.delivery), values)
 

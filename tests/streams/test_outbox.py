@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -458,3 +459,24 @@ def test_a_masked_address_names_nobody(address: str) -> None:
 
 def test_kinds_of_the_gate_are_all_kinds() -> None:
     assert {kind.value for kind in Kind} == {"problem", "resolved", "correction", "follow-up", "try-again"}
+
+
+def test_what_waited_before_the_outbox_knew_its_customer_keeps_its_order(tmp_path: Path) -> None:
+    golden = Path(__file__).parents[1] / "contracts" / "golden" / "store-0001.sql"
+    path = tmp_path / "old.db"
+    connection = sqlite3.connect(path)
+    connection.executescript(golden.read_text(encoding="utf-8"))
+    connection.execute(
+        "INSERT INTO notices (tenant, id, case_id, customer, kind, episode, decision, state, reason, at_ms, language, "
+        "time_zone, signal, cause, when_ms, stale_ms, checks) VALUES "
+        "('default', 'n1', 'c1', 77, 'problem', 1, 'send', 'queued', '', 5, 'en', 'UTC', 'login', '{}', 4, 9, '[]')"
+    )
+    connection.execute("INSERT INTO outbox VALUES ('default', 'n1', 'waiting', 'log', 0, 5, 9, NULL)")
+    connection.execute("INSERT INTO delivery VALUES ('default', 'n1', 1, 'log', 'sent', 6, '')")
+    connection.commit()
+    connection.close()
+    with open_store(path) as store, store.reading() as found:
+        row = found.execute(sa.select(t.outbox)).one()
+        assert (row.customer, row.case_id, row.signal, row.kind, row.at_ms) == (77, "c1", "login", "problem", 5)
+        tried = found.execute(sa.select(t.delivery)).one()
+        assert (tried.customer, tried.case_id, tried.signal) == (77, "c1", "login")

@@ -178,3 +178,17 @@ def upgrade() -> None:
         batch_op.create_index("outbox_stale", ["tenant", "state", "stale_ms"], unique=False)
         batch_op.create_index("outbox_by_customer", ["tenant", "customer", "state"], unique=False)
         batch_op.create_index("outbox_next", ["tenant", "state", "channel", "signal", "rank", "due_ms"], unique=False)
+    for table in ("outbox", "delivery"):
+        _fill_from_notices(table)
+
+
+def _fill_from_notices(table: str) -> None:
+    """Give the rows that are there what their notices know."""
+    columns = {"customer": "customer", "case_id": "case_id", "signal": "signal"}
+    if table == "outbox":
+        columns |= {"kind": "kind", "at_ms": "at_ms"}
+    mine = f"n.tenant = {table}.tenant AND n.id = {table}.notice"
+    sets = ", ".join(
+        f"{new} = COALESCE((SELECT n.{old} FROM notices n WHERE {mine}), {new})" for new, old in columns.items()
+    )
+    op.execute(f"UPDATE {table} SET {sets}")

@@ -48,6 +48,9 @@ class NoticeCountsShown(Shown):
     dropped: dict[str, int] = described("By reason.")
     queued: int
     failed: int
+    unknown: int = described("May have gone out: a person decides.")
+    holdout: int = described("Customers held out, whatever else was decided on them.")
+    compared: int = described("The others, with whom they are compared.")
 
 
 class FactShown(Shown):

@@ -6,6 +6,7 @@
 import inspect
 import sys
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -23,7 +24,8 @@ from detector.signals import Condition
 from streams.cli.common import Command, Group
 from streams.cli.main import cli
 from streams.metrics import METRICS, SERVICE_METRICS, MetricDoc
-from streams.sections import Document, Duration
+from streams.outbox.channel import Common, available, provider
+from streams.sections import Document, Duration, SecretReference
 from streams.settings import SIGNALS, defaults_directory
 from streams.store.feedtypes import TYPES, Data
 
@@ -65,6 +67,12 @@ How Tocsin runs. Every field has a default, so the file may be empty, or missing
 `2h`, `7d`. `tocsin init` writes a commented copy.
 
 {sections}
+
+## channels
+
+What carries a channel's messages; [notices](../notices.md#channels) shows each at work. At every channel may stand:
+
+{channels}
 
 ## formats
 
@@ -218,7 +226,16 @@ def _settings_page() -> str:
         model = _model(field)
         if model is not None:
             sections.append(_section(name, model, f"## {name}\n\n{_sentence(model)}\n\n"))
-    return f"{_MADE}\n\n" + _SETTINGS.format(sections="\n\n".join(sections))
+    return f"{_MADE}\n\n" + _SETTINGS.format(sections="\n\n".join(sections), channels="\n\n".join(_channels()))
+
+
+def _channels() -> Iterator[str]:
+    """Yield what may stand at a channel, then each provider's own."""
+    yield _section("", Common, "")
+    for name in available():
+        options: type[BaseModel] = provider(name).Options
+        head = f"### {name}\n\n{_sentence(options)}"
+        yield _section("", options, f"{head}\n\n") if options.model_fields else head
 
 
 def _section(name: str, model: type[BaseModel], head: str) -> str:
@@ -226,9 +243,9 @@ def _section(name: str, model: type[BaseModel], head: str) -> str:
     for key, field in model.model_fields.items():
         inner = _model(field)
         path = f"{name}.{key}" if name else key
-        if inner is not None and not name:
+        if inner is not None and model is Document:
             rows.append((f"`{path}`", f"[a section](#{key})", "", _sentence(inner)))
-        elif key == "formats":
+        elif model is Document and key in ("formats", "channels"):
             rows.append((f"`{path}`", f"[a section](#{key})", "none", field.description or ""))
         else:
             rows.append((f"`{path}`", _kind(field), _default(field), field.description or ""))
@@ -263,6 +280,8 @@ def _kind_of(kind: Any) -> str:
         return " or ".join(_kind_of(part) for part in get_args(kind) if part is not type(None))
     if get_origin(kind) is Literal:
         return " or ".join(get_args(kind))
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return " or ".join(kind)
     names: dict[Any, str] = {
         bool: "true or false",
         int: "a whole number",
@@ -276,11 +295,15 @@ def _kind_of(kind: Any) -> str:
     }
     if kind in names:
         return names[kind]
-    return "`{env: NAME}` or `{file: PATH}`" if isinstance(kind, type) and issubclass(kind, BaseModel) else "a mapping"
+    if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
+        return "a mapping"
+    return "`{env: NAME}` or `{file: PATH}`" if kind is SecretReference else f"`{{{', '.join(kind.model_fields)}}}`"
 
 
 def _default(field: FieldInfo) -> str:
     value = field.default
+    if field.is_required():
+        return "needed"
     if value is None or value is PydanticUndefined or value in ({}, ()):
         return "none"
     if any(isinstance(part, Duration) for part in field.metadata):

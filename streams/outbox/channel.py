@@ -142,6 +142,11 @@ def available() -> list[str]:
     )
 
 
+def provider(name: str) -> Any:
+    """Return the module of a provider: with `Options` and `make`."""
+    return importlib.import_module(f"streams.outbox.channels.{name.replace('-', '_')}")
+
+
 class Common(BaseModel, extra="forbid", frozen=True):
     """What may stand at every channel, whatever carries it: `email: {by: smtp, per_second: 5, …}`."""
 
@@ -243,7 +248,7 @@ def _parts(name: str, given: Mapping[str, Any], where: str) -> tuple[Common, dic
     except ConfigError as error:
         mistakes += error.problems
     if by is not None:
-        module = importlib.import_module(f"streams.outbox.channels.{by.replace('-', '_')}")
+        module = provider(by)
         try:
             checked(module.Options, own, where)
         except ConfigError as error:

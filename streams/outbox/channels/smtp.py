@@ -48,14 +48,16 @@ class Options(BaseModel, extra="forbid"):
     """What stands in tocsin.yml beside `by: smtp`."""
 
     host: str = Field(min_length=1, max_length=253, description="The mail server.")
-    port: int | None = Field(default=None, ge=1, le=65_535, description="587; 465 with `tls: implicit`.")
+    port: int | None = Field(
+        default=None, ge=1, le=65_535, description="587; 465 with `tls: implicit`, 25 without TLS."
+    )
     tls: Literal["starttls", "implicit", "insecure-plain-text"] = Field(
         default="starttls", description="How the connection is protected; it must work."
     )
     ca_file: str | None = Field(default=None, description="Certificates to trust beside the system's, as PEM.")
     user: str | None = Field(default=None, description="Name to sign in with.")
     password: SecretReference | None = Field(default=None, description="Its password.")
-    sender: str = Field(description='Who writes: "Toko Budi <notices@shop.example>".')
+    sender: str = Field(description="Who writes: `Toko Budi <notices@shop.example>`.")
     reply_to: str | None = Field(default=None, description="Where answers go.")
     timeout: Annotated[int, Duration(1_000, 90_000)] = Field(default=30_000, description="For one message, in all.")
     connections: int = Field(default=4, ge=1, le=50, description="So many at a time.")

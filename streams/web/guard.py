@@ -1,7 +1,8 @@
 """What every request passes before any route, and every answer on its way out.
 
 Rules of the file
-- A body is read only of somebody who is known, within a size, a time and a depth; of anybody else none is.
+- A body is read only of somebody who is known, within a size, a time and a depth; of anybody else none is but of a
+  provider that calls back.
 - A token never stands in an address: such a request is refused, whatever it asks for.
 - A browser's word (cookie, proxy) changes something only if our own page sent it, with its token.
 - Every answer has the security headers; an unforeseen error is a problem without its text, never a traceback.
@@ -37,14 +38,17 @@ FORMS = ("/sign-in", "/sign-out")
 """Routes that a plain form is sent to; the first is open to everybody."""
 BY_LINK = "/u/"
 """Routes whose link is all that they need: whoever holds it may change what it is about, from any page or none."""
+CALLED_BACK = "/v1/inbound/"
+"""Routes that providers call back: they show a secret of their own or sign the body, so it is read before they are
+known, within the limits."""
 OPEN_NAMES = ("/healthz", "/readyz")
 """Routes that may be asked under any name: they say nothing, and a probe asks by address."""
 
 JSON_BYTES = 1_048_576
 FORM_BYTES = 16_384
 JSON_DEPTH = 32
-PIECE_S, BODY_S = 10.0, 60.0
-"""A body's next piece comes within `PIECE_S`, the whole within `BODY_S`."""
+PIECE_S, BODY_S, STREAM_PIECE_S = 10.0, 60.0, 30.0
+"""A body's next piece comes within `PIECE_S` (streamed: `STREAM_PIECE_S`), the whole within `BODY_S`."""
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -110,6 +114,9 @@ class Guard:
         if path.startswith(BY_LINK):
             request.scope[IDENTIFIED] = None
             return _replayed(b"", receive)
+        if path.startswith(CALLED_BACK):
+            request.scope[IDENTIFIED] = None
+            return _replayed(await _body(request, receive, is_form=False), receive)
         who = await self._identified(request)
         request.scope[IDENTIFIED] = who
         by_browser = not (isinstance(who, Principal) and who.via == "token")
@@ -120,7 +127,7 @@ class Guard:
             )
         if path in STREAMED and isinstance(who, Principal):
             await self._check_csrf(request, who, b"")
-            return receive
+            return _timed(receive)
         if isinstance(who, Principal) or path == FORMS[0]:
             body = await _body(request, receive, is_form := path in FORMS)
             await self._check_csrf(request, who, body if is_form else b"")
@@ -251,6 +258,21 @@ async def _body(request: HTTPConnection, receive: Receive, is_form: bool) -> byt
                 422, "too-deep", f"body: nested deeper than {JSON_DEPTH} levels, which is the most allowed"
             )
     return body
+
+
+def _timed(receive: Receive) -> Receive:
+    """Return a `receive` that does not wait long for a body's next piece."""
+    ended = False
+
+    async def read() -> Message:
+        nonlocal ended
+        if ended:  # then it waits for the end of the connection, however long that takes
+            return await receive()
+        message = await _soon(receive(), STREAM_PIECE_S)
+        ended = message["type"] != "http.request" or not message.get("more_body", False)
+        return message
+
+    return read
 
 
 def _replayed(body: bytes, receive: Receive) -> Receive:

@@ -23,7 +23,7 @@ class Surroundings:
     def __init__(self, service: ServiceSection) -> None:
         self._proxies = tuple(ip_network(a, strict=False) for a in (service.proxy.addresses if service.proxy else ()))
         public = urlsplit(service.public_url or "")
-        self._public_host = (public.hostname or "").lower()
+        self._public, self._public_host = public.netloc.lower(), (public.hostname or "").lower()
         self._public_https = public.scheme == "https"
         own = () if service.host in ANYWHERE else (service.host,)
         self._hosts = frozenset(name.lower() for name in (*LOOPBACK, *own, self._public_host, *service.hosts) if name)
@@ -59,13 +59,19 @@ class Surroundings:
         return len(given) == 1 and host_name(given[0]) in self._hosts
 
     def same_origin(self, headers: Mapping[str, str]) -> bool:
-        """Return whether our own page sent this request, or no page at all (a program says nothing of a page)."""
+        """Return whether our own page sent this request, or no page at all (a program says nothing of a page).
+
+        A proxy may ask us under another name than the browser asked it: `public_url` counts as ours too.
+        """
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
         if site is not None and site != "same-origin":
             return False
         if origin is None:
             return True
-        return urlsplit(origin).netloc.lower() == headers.get("host", "").lower() != ""
+        return bool(sender := urlsplit(origin).netloc.lower()) and sender in (
+            headers.get("host", "").lower(),
+            self._public,
+        )
 
     def _is_proxy(self, address: str) -> bool:
         if not self._proxies or not _is_address(address):

@@ -323,8 +323,17 @@ def test_of_nobody_no_body_is_read(store: Store, path: str) -> None:
     asyncio.run(test())
 
 
-def test_a_body_that_comes_too_slowly_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "PIECE_S", 0.05)
+@pytest.mark.parametrize(
+    ("path", "limit", "content_type"),
+    [
+        ("/v1/test/echo", "PIECE_S", "application/json"),
+        ("/v1/customers/import", "STREAM_PIECE_S", "text/csv"),
+    ],
+)
+def test_a_body_that_comes_too_slowly_is_given_up(
+    store: Store, path: str, limit: str, content_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, limit, 0.05)
     first = True
 
     async def receive() -> dict[str, Any]:
@@ -335,7 +344,8 @@ def test_a_body_that_comes_too_slowly_is_given_up(store: Store, monkeypatch: pyt
         return {"type": "http.request", "body": b"[", "more_body": True}
 
     async def test() -> None:
-        assert said(await raw(application(store), "/v1/test/echo", receive, bearer(store))) == (408, "too-slow")
+        headers = {**bearer(store), "content-type": content_type}
+        assert said(await raw(application(store), path, receive, headers)) == (408, "too-slow")
 
     asyncio.run(test())
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from streams.web import api, door, feeds, health, problem, sign_in, tokens, unsubscribe
+from streams.web import api, door, feeds, health, inbound, problem, sign_in, tokens, unsubscribe
 from streams.web.access import check_policies
 from streams.web.auth import Auth
 from streams.web.context import Web
@@ -37,6 +37,7 @@ def create_app(web: Web) -> FastAPI:
     problem.install(app)
     app.include_router(sign_in.router)
     app.include_router(unsubscribe.router)
+    app.include_router(inbound.router)
     app.include_router(tokens.router)
     feeds.install(app, web)
     numbers = WebNumbers()

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request
 from pydantic import Field, StrictInt
 from starlette.concurrency import run_in_threadpool
 
+from detector.desk.commands import COMMENT_LENGTH, NAME_LENGTH
 from detector.desk.records import CaseState, Command, Verb, Verdict
 from streams.store import documents
 from streams.web.access import Operate, Principal
@@ -25,7 +26,6 @@ from streams.web.problem import ProblemError
 
 router = APIRouter(tags=["cases"], route_class=ApiRoute)
 
-COMMENT_LENGTH = 2_000
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -36,7 +36,7 @@ class Expecting(Given):
 
 
 class Assigning(Expecting):
-    to: Line = described("Who works on it; empty: nobody.", examples=["ani"])
+    to: Line = described("Who works on it; empty: nobody.", examples=["ani"], max_length=NAME_LENGTH)
 
 
 class Commenting(Expecting):

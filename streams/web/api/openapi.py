@@ -38,6 +38,8 @@ _TAGS = {
     "customers": "The directory: who they are, what they agreed to; forgetting them.",
     "signals": "What is watched.",
     "sending": "What waits to be sent, limits, the kill switch.",
+    "feed": "What happens, as CloudEvents: a stream, and pages. docs/feeds.md tells how to read it.",
+    "webhooks": "Where the feed is sent.",
     "dead letters": "Records that were no events.",
     "access": "Who may come in: tokens; who did what.",
     "service": "This document.",

@@ -7,8 +7,9 @@ once, in the words of `detector.errors.Problem`.
 import re
 from dataclasses import replace
 from datetime import date
-from ipaddress import ip_network
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Literal, LiteralString, NoReturn, Self, TypeVar
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
 
 import pydantic
@@ -25,6 +26,7 @@ from detector.signals import Condition, Severity, parse_conditions
 _QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 
 
 _INNER: LiteralString = "problems"
@@ -189,6 +191,63 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _proxies(value: object) -> tuple[str, ...]:
+    """Read addresses and networks that are believed: never everybody."""
+    found = _texts(value)
+    for text in found:
+        try:
+            if ip_network(text, strict=False).prefixlen > 0:
+                continue
+        except ValueError:
+            pass
+        _refuse("addresses or networks such as 10.0.0.5 or 10.0.0.0/24, and not everybody's")
+    return found
+
+
+def _origin(value: object) -> str | None:
+    """Read an address of the web without a path."""
+    return None if value is None else _web_address(value, path=False)
+
+
+def _issuer(value: object) -> str:
+    """Read an identity provider's address: encrypted, but on this machine."""
+    text = _web_address(value, path=True)
+    host = urlsplit(text).hostname
+    if not text.startswith("https:") and host not in ("localhost", "127.0.0.1", "::1"):
+        _refuse("an address such as https://id.example", "who signs in must not be told over an unencrypted way")
+    return text
+
+
+def _web_address(value: object, *, path: bool) -> str:
+    try:
+        parts = urlsplit(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
+        _port = parts.port if parts else None
+    except ValueError:
+        parts = None
+    plain = parts is not None and not (parts.query or parts.fragment or "@" in parts.netloc)
+    if parts is None or not plain or parts.scheme not in ("https", "http") or not parts.hostname:
+        _refuse("an address such as https://tocsin.example")
+    if not path and parts.path not in ("", "/"):
+        _refuse("an address such as https://tocsin.example, without a path", "give the service a name of its own")
+    return str(value).rstrip("/")
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    found = _texts(value)
+    for text in found:
+        if not _HOST.fullmatch(text) and not _is_address(text):
+            _refuse("names such as tocsin.internal, without a port")
+    return found
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 Name = Annotated[str, BeforeValidator(_name)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
@@ -338,7 +397,9 @@ class SendingSection(_Section):
 class OidcSection(_Section):
     """Sign-in by your identity provider (OpenID Connect)."""
 
-    issuer: str = Field(description="The provider's address; its configuration is read from /.well-known there.")
+    issuer: Annotated[str, BeforeValidator(_issuer)] = Field(
+        description="The provider's address; its configuration is read from /.well-known there."
+    )
     client_id: str = Field(description="What the provider calls this service.")
     client_secret: SecretReference = Field(description="The client's secret.")
     role_claim: str = Field(default="groups", description="The claim that says who may do what.")
@@ -350,7 +411,7 @@ class OidcSection(_Section):
 class ProxySection(_Section):
     """Sign-in by a proxy in front, such as oauth2-proxy."""
 
-    addresses: Texts = Field(
+    addresses: Annotated[tuple[str, ...], BeforeValidator(_proxies)] = Field(
         default=(), description="Addresses or networks of the proxies whose headers count; from others none does."
     )
     user_header: str = Field(default="X-Forwarded-Email", description="Who it is.")
@@ -365,10 +426,10 @@ class ServiceSection(_Section):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on. Others than loopback need a sign-in.")
     port: int = Field(default=8321, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
-    public_url: str | None = Field(
+    public_url: Annotated[str | None, BeforeValidator(_origin)] = Field(
         default=None, description="How others reach the service: for links in messages. https://tocsin.example"
     )
-    hosts: Texts = Field(
+    hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = Field(
         default=(), description="Further names under which it may be asked for, beside loopback and `public_url`."
     )
     proxy: ProxySection | None = Field(default=None, description="Sign-in by a proxy in front.")

@@ -129,6 +129,10 @@ PUBLIC_ROUTES = {
     ("GET", "/style.css"),
     ("GET", "/u/{token}"),
     ("POST", "/u/{token}"),
+    ("GET", "/v1/inbound/whatsapp-cloud"),
+    ("POST", "/v1/inbound/whatsapp-cloud"),
+    ("POST", "/v1/inbound/qontak"),
+    ("POST", "/v1/inbound/qontak/{secret}"),
 }
 
 

@@ -26,8 +26,10 @@ from streams.feeds.log import Filter, Page, encoded, read, seq_of
 from streams.store.feedtypes import NAMES
 from streams.web import webhooks
 from streams.web.access import Principal, Read, Scope
+from streams.web.api.errors import Answers
+from streams.web.api.kinds import Given, Limit, Line, ProblemShown, described
 from streams.web.context import Web, web_of
-from streams.web.problem import ProblemError
+from streams.web.problem import MEDIA_TYPE, ProblemError
 
 RETRY_MS = 2_000
 """When a client that lost its stream is to ask again."""
@@ -37,19 +39,49 @@ CLOSE_S = 2.0
 """How long streams may take to end when the server stops."""
 RECHECK_S = 30.0
 """So often it is asked whether a follower may still read."""
-MOST = 1_000
 BATCH = "application/cloudevents-batch+json"
 
 router = APIRouter(tags=["feed"])
 
-After = Annotated[
-    str | None, Query(description="The id of the last event that you have, or its number.", examples=["default/17"])
-]
-Types = Annotated[
-    str | None,
-    Query(description="Types of events, with commas between; all where not given.", examples=["case.opened"]),
-]
-Case = Annotated[str, Query(description="Events of this case and its customers alone.")]
+
+class Followed(Given):
+    """Which events, and from where on."""
+
+    after: Line | None = described(
+        "The id of the last event that you have, or its number; 0: from the oldest that is kept.",
+        default=None,
+        examples=["default/17"],
+    )
+    types: str | None = described(
+        "Types of events, with commas between; null: all.",
+        default=None,
+        max_length=1_000,
+        examples=["case.opened,case.resolved"],
+    )
+    case: Line = described("Events of this case and its customers alone.", default="")
+
+
+class Paged(Followed):
+    """Which events, in pages."""
+
+    limit: Limit = 200
+
+
+_GONE: Answers = {
+    410: {
+        "description": "What was asked for is not kept any more, or was never there: read the cases anew.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": f"#/components/schemas/{ProblemShown.__name__}"}}},
+    }
+}
+_STREAM: Answers = {
+    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "`id`, `event`, `data`."}
+}
+_BATCH: Answers = {
+    200: {
+        "content": {BATCH: {"schema": {"type": "array", "items": {"type": "object"}}}},
+        "description": "A batch of CloudEvents; `Link` leads to the next one.",
+    }
+}
 
 
 def install(app: FastAPI, web: Web) -> None:
@@ -62,6 +94,10 @@ def install(app: FastAPI, web: Web) -> None:
 def hub_of(app: Any) -> Hub:
     """Return what follows the feed in this app; close it before the server waits for its connections."""
     return cast(Hub, app.state.feed)
+
+
+class _Batch(Response):
+    media_type = BATCH
 
 
 class _Closing:
@@ -86,34 +122,31 @@ class _Stream(EventSourceResponse):
 
 @router.get(
     "/v1/feed/stream",
-    response_class=EventSourceResponse,
+    operation_id="followFeed",
     summary="Follow the feed",
-    responses={
-        200: {"content": {"text/event-stream": {}}, "description": "Server-sent events: `id`, `event`, `data`."}
-    },
+    response_class=EventSourceResponse,
+    responses={**_STREAM, **_GONE},
 )
 async def stream(
     request: Request,
+    wanted: Annotated[Followed, Query()],
     principal: Read,
-    after: After = None,
-    types: Types = None,
-    case: Case = "",
-    last_event_id: Annotated[str | None, Header(description="Sent by clients that reconnect.")] = None,
+    last_event_id: Annotated[str | None, Header(description="Sent by clients that reconnect.", max_length=200)] = None,
 ) -> Response:
     """Tell what happens as it happens, from the event after `Last-Event-ID` or `after`; without either, from now on.
 
     Comments come every 15 s where nothing happens. Beyond 100 followers the answer is 503.
     """
-    web, hub, wanted = web_of(request), hub_of(request.app), _filter(types, case)
+    web, hub, which = web_of(request), hub_of(request.app), _filter(wanted)
     if hub.full:
         raise ProblemError(503, "too-many-followers", "as many follow the feed as may", {"Retry-After": "10"})
-    asked = last_event_id or after
+    asked = last_event_id or wanted.after
     start = None if asked is None else seq_of(web.tenant, asked)
     page = await run_in_threadpool(read, web.store, start or 0, limit=1)
     if start is None:
         start = page.newest
     _refuse_gap(page, start, web.tenant)
-    frames = _frames(request, web, hub, start, wanted)
+    frames = _frames(request, web, hub, start, which)
     stops = cast(Any, _Closing(hub))
     return _Stream(frames, ping=0, sep="\n", send_timeout=SEND_S, shutdown_event=stops, shutdown_grace_period=CLOSE_S)
 
@@ -147,39 +180,34 @@ async def _may_read(request: Request, web: Web) -> bool:
 
 @router.get(
     "/v1/feed",
+    operation_id="readFeed",
     summary="Read the feed",
-    responses={200: {"content": {BATCH: {}}, "description": "A batch of CloudEvents; `Link` leads to the next one."}},
+    response_class=_Batch,
+    responses={**_BATCH, **_GONE},
 )
-async def page(
-    request: Request,
-    principal: Read,
-    after: After = None,
-    types: Types = None,
-    case: Case = "",
-    limit: Annotated[int, Query(ge=1, le=MOST)] = 200,
-) -> Response:
+def page(request: Request, wanted: Annotated[Paged, Query()], principal: Read) -> Response:
     """Return the events after `after`, oldest first; without it, from the oldest that is kept.
 
     `Link: <…>; rel="next"` is where to go on, also where there is nothing yet.
     """
     web = web_of(request)
-    wanted, start = _filter(types, case), 0 if after is None else seq_of(web.tenant, after)
-    found = await run_in_threadpool(read, web.store, start, wanted, limit)
+    start = 0 if wanted.after is None else seq_of(web.tenant, wanted.after)
+    found = read(web.store, start, _filter(wanted), wanted.limit)
     _refuse_gap(found, start, web.tenant)
-    given = {"after": f"{web.tenant}/{found.next}", "types": types or "", "case": case, "limit": limit}
+    given = {"after": f"{web.tenant}/{found.next}", "types": wanted.types, "case": wanted.case, "limit": wanted.limit}
     query = urlencode({name: value for name, value in given.items() if value}, safe="/,")
     body = "[" + ",\n".join(encoded(entry.document) for entry in found.entries) + "]\n"
-    return Response(body, media_type=BATCH, headers={"Link": f'</v1/feed?{query}>; rel="next"'})
+    return _Batch(body, headers={"Link": f'</v1/feed?{query}>; rel="next"'})
 
 
-def _filter(types: str | None, case: str) -> Filter:
-    names = [name.strip() for name in (types or "").split(",") if name.strip()]
+def _filter(wanted: Followed) -> Filter:
+    names = [name.strip() for name in (wanted.types or "").split(",") if name.strip()]
     for name in names:
         if name not in NAMES:
             guess = did_you_mean(name, NAMES)
             message = f"types: found {name[:80]!r}, expected some of {', '.join(sorted(NAMES))}"
             raise UsageError(f"{message}; {guess}" if guess else message)
-    return Filter(frozenset(names), case)
+    return Filter(frozenset(names), wanted.case)
 
 
 def _refuse_gap(found: Page, after: int, tenant: str) -> None:

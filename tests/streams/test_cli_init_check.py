@@ -194,3 +194,19 @@ def test_a_format_that_does_not_fit_the_signals_is_an_error(shop: Path, capsys: 
         file.write("formats: {ours: {fields: {city: geo, bank: geo.bank}}}\n")
     code, found = check(capsys, shop)
     assert (code, [error["path"] for error in found["errors"]]) == (2, ["tocsin.yml: formats.ours: $.geo.bank"])
+
+
+def test_check_reads_the_templates(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = shop / "templates" / "_default" / "_default"
+    folder.mkdir(parents=True)
+    (folder / "problem.en.txt").write_text("Hi {{ name }}, get a voucher.", "utf-8")
+    code, found = check(capsys, shop)
+    assert (code, found["errors"]) == (0, [])
+    (warning,) = found["warnings"]
+    assert (warning["path"], warning["found"]) == ("templates/_default/_default/problem.en.txt", 'the word "voucher"')
+    (folder / "problem.en.txt").write_text("Hi {{ nam }}", "utf-8")
+    code, found = check(capsys, shop)
+    assert code == 2
+    (error,) = found["errors"]
+    assert error["path"] == "templates/_default/_default/problem.en.txt: line 1"
+    assert error["do"] == 'did you mean "name"?'

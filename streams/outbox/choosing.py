@@ -4,7 +4,7 @@ Cost: it reads a few rows for each (channel, signal) of which something waits an
 a channel that is down is not looked at.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from detector.config import Config
@@ -12,7 +12,7 @@ from streams.outbox.breaker import Breaker
 from streams.outbox.channel import Line
 from streams.outbox.gate import Asked, Go, Later, No, ask
 from streams.outbox.limits import GoneOut, Limit, Limits, Tier, rate
-from streams.outbox.outbox import Item, Known, Outbox, Result
+from streams.outbox.outbox import Item, Outbox, Result
 from streams.sections import SendingSection
 from streams.store.directory import CustomerDirectory
 
@@ -124,16 +124,14 @@ class Chooser:
 
     def ask(self, items: Sequence[Item], now_ms: int) -> dict[str, Answered]:
         """Ask the gate about these, by notice."""
-        known = self._outbox.known(items, now_ms) if items else None
         out: dict[str, Answered] = {}
-        for item in items:
-            asked = self._asked(item, known, now_ms) if known is not None else None
+        for item, asked in self._asked(items, now_ms) if items else ():
             out[item.notice] = Answered(No("gone") if asked is None else ask(asked), asked)
         return out
 
     def further(self, item: Item, now_ms: int) -> str | None:
         """Return the next channel that reaches the customer where this one has given the message up."""
-        asked = self._asked(item, self._outbox.known([item], now_ms), now_ms)
+        ((_, asked),) = self._asked([item], now_ms)
         if asked is None:
             return None
         return next(iter(replace(asked, refused=asked.refused | {item.channel}).reaching), None)
@@ -186,23 +184,31 @@ class Chooser:
                 later.append(Result(item, "waiting", attempts=item.attempts, due_ms=first.due_ms))
         return list(out.values()), later
 
-    def _asked(self, item: Item, known: Known, now_ms: int) -> Asked | None:
-        notice = known.notices.get(item.notice)
-        if notice is None:
-            return None
-        return Asked(
-            notice=notice,
-            now_ms=now_ms,
-            policy=self._policy,
-            signal=self._signals.get(notice.signal),
-            customer=self._directory.get(notice.customer),
-            case=known.cases.get(notice.case),
-            entry=known.entries.get((notice.case, notice.customer)),
-            channel=item.channel,
-            usable=tuple(self._ways),
-            refused=known.refused.get(item.notice, frozenset()),
-            recent_ms=tuple(at for other, at in known.recent.get(notice.customer, ()) if other != item.notice),
-        )
+    def _asked(self, items: Sequence[Item], now_ms: int) -> Iterator[tuple[Item, Asked | None]]:
+        """Yield what the gate is to look at, as the store has it now; None: the notice is no more."""
+        known = self._outbox.known(items, now_ms)
+        customers = self._directory.get_many(notice.customer for notice in known.notices.values())
+        for item in items:
+            notice = known.notices.get(item.notice)
+            if notice is None:
+                yield item, None
+                continue
+            yield (
+                item,
+                Asked(
+                    notice=notice,
+                    now_ms=now_ms,
+                    policy=self._policy,
+                    signal=self._signals.get(notice.signal),
+                    customer=customers.get(notice.customer),
+                    case=known.cases.get(notice.case),
+                    entry=known.entries.get((notice.case, notice.customer)),
+                    channel=item.channel,
+                    usable=tuple(self._ways),
+                    refused=known.refused.get(item.notice, frozenset()),
+                    recent_ms=tuple(at for name, at in known.recent.get(notice.customer, ()) if name != item.notice),
+                ),
+            )
 
 
 def unless_go(item: Item, answer: Go | No | Later, attempts: int, now_ms: int) -> Result | None:

@@ -10,6 +10,7 @@ Promises
        └──────────────────┘           (a person: unknown ──► waiting | sent | failed)
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,6 +27,13 @@ WENT = ("sent", "unknown")
 """Outcomes that may have reached the customer: they count in limits."""
 TALLY = "delivery"
 _BATCH = 500
+
+_ENDED = (
+    sa.update(t.outbox)
+    .where(t.outbox.c.tenant == sa.bindparam("_tenant"), t.outbox.c.notice == sa.bindparam("_notice"))
+    .values(state=sa.bindparam("_state"), attempts=sa.bindparam("_attempts"), channel=sa.bindparam("_channel"))
+)
+_AGAIN = _ENDED.values(due_ms=sa.bindparam("_due"), claimed_ms=None)
 
 
 @dataclass(frozen=True)
@@ -224,50 +232,72 @@ class Outbox:
                 self.write(connection, results, now_ms)
 
     def write(self, connection: sa.Connection, results: Sequence[Result], now_ms: int) -> None:
-        """Write down what came of rows, in the caller's transaction."""
-        sums: dict[str, int] = {}
-        for result in results:
-            item, channel = result.item, result.channel or result.item.channel
-            values: dict[str, object] = {"state": result.state, "attempts": result.attempts, "channel": channel}
-            if result.state == "waiting":
-                values |= {"due_ms": result.due_ms, "claimed_ms": None}
-            mine = sa.update(t.outbox).where(self._here, t.outbox.c.notice == item.notice)
-            connection.execute(mine.values(**values))
-            if result.outcome:
-                self._attempt(connection, result, now_ms)
-                key = "/".join((item.channel, result.outcome, result.reason))
-                sums[key] = sums.get(key, 0) + 1
-            if result.tell:
-                told = Delivered(item.notice, result.state, item.channel, result.reason)
-                letter = {"tenant": self._store.tenant, "state": "waiting", "data": pack(told), "answer": ""}
-                connection.execute(sa.insert(t.inbox), letter)
-        tallies = [
-            {"tenant": self._store.tenant, "what": TALLY, "reason": key, "n": n} for key, n in sorted(sums.items())
-        ]
-        if tallies:
+        """Write down what came of rows, each of another notice, in the caller's transaction."""
+        if not results:
+            return
+        again = [self._state(r) | {"_due": r.due_ms} for r in results if r.state == "waiting"]
+        ended = [self._state(r) for r in results if r.state != "waiting"]
+        if again:
+            connection.execute(_AGAIN, again)
+        if ended:
+            connection.execute(_ENDED, ended)
+        made = [r for r in results if r.outcome]
+        if made:
+            connection.execute(sa.insert(t.delivery), self._attempts(connection, made, now_ms))
+            sums = Counter("/".join((r.item.channel, r.outcome, r.reason)) for r in made)
+            tallies = [
+                {"tenant": self._store.tenant, "what": TALLY, "reason": key, "n": n} for key, n in sorted(sums.items())
+            ]
             connection.execute(rows.upsert(t.tally, add=("n",)), tallies)
-
-    def _attempt(self, connection: sa.Connection, result: Result, now_ms: int) -> None:
-        item, d = result.item, t.delivery.c
-        last = sa.select(sa.func.coalesce(sa.func.max(d.attempt), 0)).where(
-            d.tenant == self._store.tenant, d.notice == item.notice
-        )
-        values = {
-            "tenant": self._store.tenant,
-            "notice": item.notice,
-            "attempt": int(connection.execute(last).scalar_one()) + 1,
-            "channel": item.channel,
-            "outcome": result.outcome,
-            "at_ms": now_ms,
-            "detail": ": ".join(filter(None, (result.reason, result.detail))),
-            "customer": item.customer,
-            "case_id": item.case,
-            "signal": item.signal,
-            "reference": result.reference,
-        }
-        connection.execute(sa.insert(t.delivery), values)
+        letters = [
+            {
+                "tenant": self._store.tenant,
+                "state": "waiting",
+                "data": pack(Delivered(r.item.notice, r.state, r.item.channel, r.reason)),
+                "answer": "",
+            }
+            for r in results
+            if r.tell
+        ]
+        if letters:
+            connection.execute(sa.insert(t.inbox), letters)
 
     # --- inside ---------------------------------------------------------------------------------------------------
+
+    def _state(self, result: Result) -> dict[str, object]:
+        return {
+            "_tenant": self._store.tenant,
+            "_notice": result.item.notice,
+            "_state": result.state,
+            "_attempts": result.attempts,
+            "_channel": result.channel or result.item.channel,
+        }
+
+    def _attempts(self, connection: sa.Connection, made: Sequence[Result], now_ms: int) -> list[rows.Row]:
+        """Return the attempts as rows, numbered on from those that there are."""
+        d, names = t.delivery.c, [result.item.notice for result in made]
+        last: dict[str, int] = {}
+        for i in range(0, len(names), _BATCH):
+            wanted = sa.select(d.notice, sa.func.max(d.attempt).label("n")).where(
+                d.tenant == self._store.tenant, d.notice.in_(names[i : i + _BATCH])
+            )
+            last.update((row.notice, row.n) for row in connection.execute(wanted.group_by(d.notice)))
+        return [
+            {
+                "tenant": self._store.tenant,
+                "notice": result.item.notice,
+                "attempt": last.get(result.item.notice, 0) + 1,
+                "channel": result.item.channel,
+                "outcome": result.outcome,
+                "at_ms": now_ms,
+                "detail": ": ".join(filter(None, (result.reason, result.detail))),
+                "customer": result.item.customer,
+                "case_id": result.item.case,
+                "signal": result.item.signal,
+                "reference": result.reference,
+            }
+            for result in made
+        ]
 
     def _waiting(self) -> "sa.Select[tuple[object, ...]]":
         return sa.select(t.outbox).where(self._here, t.outbox.c.state == "waiting")

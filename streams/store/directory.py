@@ -138,6 +138,17 @@ class CustomerDirectory:
             row = connection.execute(sa.select(t.customer).where(self._here, t.customer.c.key == key)).first()
             return None if row is None else _customer(row, self._withdrawn(connection, [key]).get(key, ()))
 
+    def get_many(self, keys: Iterable[int]) -> dict[int, Customer]:
+        """Return those of these customers who are there, as of one moment."""
+        wanted, out = sorted(set(keys)), dict[int, Customer]()
+        with self._store.reading() as connection:
+            for i in range(0, len(wanted), _BATCH):
+                batch = wanted[i : i + _BATCH]
+                withdrawn = self._withdrawn(connection, batch)
+                for row in connection.execute(sa.select(t.customer).where(self._here, t.customer.c.key.in_(batch))):
+                    out[row.key] = _customer(row, withdrawn.get(row.key, ()))
+        return out
+
     def count(self) -> tuple[int, int]:
         """Return how many customers are known, and how many have failed that are not."""
         wanted = sa.select(t.customer.c.known, sa.func.count().label("n")).where(self._here)

@@ -40,6 +40,7 @@ CLOSE_S = 2.0
 RECHECK_S = 30.0
 """So often it is asked whether a follower may still read."""
 BATCH = "application/cloudevents-batch+json"
+JSON = "application/json"
 
 router = APIRouter(tags=["feed"])
 
@@ -78,7 +79,7 @@ _STREAM: Answers = {
 }
 _BATCH: Answers = {
     200: {
-        "content": {BATCH: {"schema": {"type": "array", "items": {"type": "object"}}}},
+        "content": {kind: {"schema": {"type": "array", "items": {"type": "object"}}} for kind in (BATCH, JSON)},
         "description": "A batch of CloudEvents; `Link` leads to the next one.",
     }
 }
@@ -197,7 +198,9 @@ def page(request: Request, wanted: Annotated[Paged, Query()], principal: Read) -
     given = {"after": f"{web.tenant}/{found.next}", "types": wanted.types, "case": wanted.case, "limit": wanted.limit}
     query = urlencode({name: value for name, value in given.items() if value}, safe="/,")
     body = "[" + ",\n".join(encoded(entry.document) for entry in found.entries) + "]\n"
-    return _Batch(body, headers={"Link": f'</v1/feed?{query}>; rel="next"'})
+    accepted = request.headers.get("accept", "")
+    plain = JSON in accepted and BATCH not in accepted
+    return _Batch(body, media_type=JSON if plain else BATCH, headers={"Link": f'</v1/feed?{query}>; rel="next"'})
 
 
 def _filter(wanted: Followed) -> Filter:

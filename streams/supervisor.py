@@ -26,7 +26,7 @@ STOP_S = 20.0
 """So long a process may take to end; then it is killed."""
 LOOK_S = 0.2
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 30.0
-HEALTHY_S = 60.0
+HEALTHY_S = 20.0
 """A process that ran for so long is started again without a pause."""
 CANNOT_START = (2, 3)
 """Exit codes of wrong usage and of a service that can't be reached: these do not get better by trying again."""

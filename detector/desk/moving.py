@@ -12,7 +12,7 @@ import numpy as np
 from detector.desk import approval
 from detector.desk.casefile import CaseFile
 from detector.desk.deliveries import home_of
-from detector.desk.ledger import Bools, Ledger
+from detector.desk.ledger import Ledger
 from detector.desk.notices import CORRECTION, FOLLOW_UP, GIVEN, PROBLEM, RESOLVED, STATE_INDEX, TRY_AGAIN, Outgoing
 from detector.desk.problems import Strand
 from detector.desk.records import NoticeState
@@ -26,7 +26,7 @@ def merge(file: CaseFile, into: CaseFile) -> None:
     source, target, had = file.ledger, into.ledger, len(into.strands)
     theirs = np.arange(source.n)
     mine = target.adopt(source, theirs, had + np.arange(len(file.strands)))
-    _hand_over(source, target, theirs, mine, np.full(source.n, into.case.episode, np.int64))
+    _hand_over(file, into, theirs, mine, np.full(source.n, into.case.episode, np.int64))
     into.strands.extend(msgspec.structs.replace(s) for s in file.strands)
     approval.join(into, file)
 
@@ -56,7 +56,7 @@ def split(
     moved = np.flatnonzero(np.isin(strand, leaving) & ~source.active & source.listed())
     mine = target.adopt(source, moved, np.zeros(len(old), np.int64))
     target["strand"][mine] = _places(leaving, len(old))[strand[moved]]
-    _hand_over(source, target, moved, mine, _episodes(file, moved))
+    _hand_over(file, into, moved, mine, _episodes(file, moved))
     source["told"][moved] = source["owed"][moved] = 0
     rebuild(target, into.strands)
     both = np.flatnonzero(source.active)
@@ -78,31 +78,27 @@ def _places(kept: Sequence[int], n: int) -> Ints:
     return out
 
 
-def _queued(ledger: Ledger, rows: Ints) -> Bools:
-    """bool[rows]: a notice of the problem is on its way."""
-    found: Bools = ledger["state"][rows, PROBLEM] == STATE_INDEX[NoticeState.QUEUED]
-    return found
-
-
 def _episodes(file: CaseFile, rows: Ints) -> Ints:
-    """int64[rows]: the latest episode in which these were told, or will have been once it arrives."""
+    """int64[rows]: the latest episode in which these were told of the problem, or will have been once it arrives."""
     of = file.ledger
-    out: Ints = np.where(_queued(of, rows), file.case.episode, of["told_episode"][rows]).astype(np.int64)
+    queued = of["state"][rows, PROBLEM] == STATE_INDEX[NoticeState.QUEUED]
+    out: Ints = np.where(queued, file.case.episode, of["told_episode"][rows]).astype(np.int64)
     return out
 
 
-def _hand_over(source: Ledger, target: Ledger, theirs: Ints, mine: Ints, episodes: Ints) -> None:
+def _hand_over(file: CaseFile, into: CaseFile, theirs: Ints, mine: Ints, episodes: Ints) -> None:
     """Take what customers were told from one case into another.
 
     Parameters
     ----------
-    source, target : Ledger
+    file, into : CaseFile
     theirs, mine : int64[customers]
         Their rows in both.
     episodes : int64[customers]
         In which episode of the target they count as told, where they were.
     """
-    known = (source["told"][theirs] > 0) | _queued(source, theirs)
+    source, target = file.ledger, into.ledger
+    known = (source["told"][theirs] > 0) | (_episodes(file, theirs) == file.case.episode)
     fresh = (target["told"][mine] == 0) & (target["told_episode"][mine] != episodes)
     for kind in (RESOLVED, CORRECTION, FOLLOW_UP, TRY_AGAIN):
         state = source["state"][theirs, kind]

@@ -142,7 +142,8 @@ def _signal(config: Config, notice: Notice) -> Signal:
 def _undecided(case: Case, row: LedgerRow, who: Customer, config: Config, kind: Kind, other: Notice | None) -> Notice:
     """Return the notice that would be decided: of what is known of the customer, else of the case."""
     policy = config.policy
-    when_ms = row.last_success_ms if kind is Kind.RESOLVED and row.last_success_ms is not None else row.first_failure_ms
+    last = {Kind.RESOLVED: row.last_success_ms, Kind.FOLLOW_UP: row.last_failure_ms}.get(kind)
+    when_ms = row.first_failure_ms if last is None else last
     id = notice_id(case.tenant, case.id, row.customer, kind, case.episode)
     if other is not None:
         return msgspec.structs.replace(other, id=id, kind=kind, when_ms=when_ms)

@@ -295,7 +295,8 @@ def make(options: Options, setup: Setup) -> SmtpChannel:
         raise ConfigError(found)
     name, address = parseaddr(options.sender)
     password = secret_of(options.password, f"{setup.where}.password", setup.directory)
-    return SmtpChannel(options, Sender(name, address, options.reply_to), password, _context(options, setup))
+    reply_to = None if options.reply_to is None else plain_address(options.reply_to)
+    return SmtpChannel(options, Sender(name, plain_address(address), reply_to), password, _context(options, setup))
 
 
 def _context(options: Options, setup: Setup) -> ssl.SSLContext | None:

@@ -10,6 +10,7 @@ Promises
 """
 
 import asyncio
+import contextlib
 import random
 import threading
 from collections.abc import Callable, Sequence
@@ -107,30 +108,53 @@ class WebhookSender:
 
     def start(self) -> None:
         """Begin to send, in a thread."""
-        self._stopping.clear()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), name="webhooks", daemon=True)
+        self._thread = threading.Thread(target=self._main, name="webhooks", daemon=True)
         self._thread.start()
 
-    def stop(self) -> None:
-        """Send nothing more, and wait until what is under way has ended or was cut off."""
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def wake(self) -> None:
+        """Say that something may be due."""
+        loop = self._loop
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has just ended
+                loop.call_soon_threadsafe(self._wake.set)
+
+    def stop(self, timeout_s: float = 20.0) -> bool:
+        """Send nothing more, let what is under way end, and end; returns whether it did in time.
+
+        What is cut off is sent again after the next start, under the same id.
+        """
         self._stopping.set()
-        loop, thread = self._loop, self._thread
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._wake.set)
-        if thread is not None:
-            thread.join()
-        self._thread = None
+        self.wake()
+        if self._thread is not None:
+            self._thread.join(timeout_s)
+        return not self.alive
 
     def status(self) -> dict[str, Any]:
-        """Return how it goes, for metrics and readiness: sums since the start, no address."""
+        """Return how it goes, for metrics and readiness: sums since the start, no address.
+
+        `alive`; `error` is what it waits for or died of; `under_way`, `delivered`, `refused` (attempts), `given_up`,
+        `disabled`.
+        """
         under_way = sum(len(endpoint.busy) for endpoint in list(self._endpoints.values()))
-        alive = self._thread is not None and self._thread.is_alive()
-        return {"alive": alive, "under_way": under_way, **self._counts, "error": self._error}
+        return {"alive": self.alive, "error": self._error, "under_way": under_way, **self._counts}
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except BaseException as error:
+            self._complain(f"ended by {type(error).__name__}")
+            raise
+        finally:
+            self._loop = None
+
     async def _run(self) -> None:
-        self._loop, self._wake = asyncio.get_running_loop(), asyncio.Event()
+        self._wake, self._loop = asyncio.Event(), asyncio.get_running_loop()
         with self._given.again() as self._store:
             try:
                 while not self._stopping.is_set():

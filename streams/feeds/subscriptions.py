@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from detector.config import DAY_MS
 from detector.errors import UsageError
 from streams.feeds.signing import new_secret
-from streams.net import Rules, check_url
+from streams.net import Rules, check_url, networks
+from streams.sections import ServiceSection
 from streams.store import Store, audit
 from streams.store import tables as t
 
@@ -69,6 +70,11 @@ class Subscription:
     def keys(self, now_ms: int) -> list[str]:
         """Return the secrets that hold now, the newest first."""
         return [key for key, until_ms in self.secrets if until_ms is None or now_ms < until_ms]
+
+
+def rules_of(service: ServiceSection) -> Rules:
+    """Return where webhooks may lead, as the configuration says."""
+    return Rules(networks(service.webhook_networks), service.webhook_http)
 
 
 def create(

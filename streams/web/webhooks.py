@@ -16,9 +16,8 @@ from streams.feeds import subscriptions
 from streams.feeds.log import cloud_event, encoded, seq_of
 from streams.feeds.sender import in_words
 from streams.feeds.signing import signed
-from streams.feeds.subscriptions import State, Subscription, UnknownWebhookError
-from streams.net import NoAnswerError, RefusedError, Rules, Way, networks
-from streams.sections import ServiceSection
+from streams.feeds.subscriptions import State, Subscription, UnknownWebhookError, rules_of
+from streams.net import NoAnswerError, RefusedError, Way
 from streams.store.feedtypes import NAMES
 from streams.store.values import rfc3339
 from streams.web.access import Admin
@@ -85,11 +84,6 @@ class Tried(Shown):
 
 class SentAgain(Shown):
     deliveries: int
-
-
-def rules_of(service: ServiceSection) -> Rules:
-    """Return where webhooks may lead, as the configuration says."""
-    return Rules(networks(service.webhook_networks), service.webhook_http)
 
 
 @router.post(

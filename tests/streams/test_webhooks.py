@@ -1,5 +1,6 @@
 """Webhooks: every event arrives, signed, whatever the receiver does; none of them holds up another."""
 
+import asyncio
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from detector.errors import UsageError
+from detector.errors import UnreachableError, UsageError
 from streams.clock import SystemClock
 from streams.feeds import queue, subscriptions
 from streams.feeds.log import bounds, encoded, read
@@ -68,7 +69,7 @@ def sending(
     try:
         yield sender
     finally:
-        sender.stop()
+        assert sender.stop()
 
 
 def subscribe(store: Store, url: str, *types: str, after: int | None = None, rules: Rules = LOOPBACK) -> Subscription:
@@ -281,7 +282,7 @@ def test_receivers_that_hang_or_are_not_there_hold_up_no_other(store: Store) -> 
             subscribe(store, dead.url)
         subscribe(store, f"http://127.0.0.1:{free_port()}")
         fill(store, 5)
-        until(lambda: len(dead.seen) >= 10 * AT_A_TIME)
+        until(lambda: len(dead.seen) >= 10 * 5)
         webhook = subscribe(store, well.url, after=0)
         began = time.monotonic()
         until(stands(store, webhook, sent=5))
@@ -466,6 +467,61 @@ def test_another_tenants_webhook_is_not_there(store: Store) -> None:
         with pytest.raises(UsageError):
             subscriptions.delete(other, webhook.id, "cli:test", NOW_MS)
     assert subscriptions.get(store, webhook.id) == webhook
+
+
+def test_what_is_under_way_at_a_stop_ends_first(store: Store) -> None:
+    async def dawdles(seen: Seen, writer: Any) -> None:
+        await asyncio.sleep(0.5)
+        await says(200)(seen, writer)
+
+    with serving(dawdles) as server:
+        webhook = subscribe(store, server.url)
+        with sending(store, limit_s=5.0) as sender:
+            assert sender.alive
+            fill(store, 1)
+            until(lambda: len(server.seen) == 1)
+        assert not sender.alive
+        assert queued(store, webhook)["sent"] == 1
+
+
+def test_a_store_that_cannot_be_written_now_is_waited_for_and_nothing_is_sent_twice(store: Store) -> None:
+    with serving(says(200)) as server:
+        webhook = subscribe(store, server.url)
+        fill(store, 1)
+        with open_store(store.path) as other:
+            gate = Gate()
+            with sending(Hindered(store, gate)) as sender:
+                until(lambda: len(server.seen) == 1)
+                until(lambda: "disk is full" in sender.status()["error"])
+                assert queued(other, webhook)["sent"] == 0
+                gate.open = True
+                until(stands(other, webhook, sent=1))
+                until(lambda: sender.status()["error"] == "")
+        assert ids(server) == ["default/1"]
+
+
+class Gate:
+    open = False
+
+
+class Hindered(Store):
+    """A store on which what was sent can't be written down until the gate opens: the disk is full."""
+
+    def __init__(self, store: Store, gate: Gate) -> None:
+        super().__init__(store.engine, store.path, store.tenant)
+        self.gate, self.writes = gate, 0
+
+    def again(self, busy_ms: int | None = None) -> Store:
+        return Hindered(super().again(busy_ms), self.gate)
+
+    @contextmanager
+    def transaction(self) -> Iterator[sa.Connection]:
+        self.writes += 1
+        if self.writes > 1 and not self.gate.open:
+            message = "the disk is full"
+            raise UnreachableError(message)
+        with super().transaction() as connection:
+            yield connection
 
 
 # --- kill -9 ----------------------------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ def connect(path: Path, *, journal: str = "wal", busy_ms: int | None = None) -> 
         for pragma in (
             f"journal_mode={journal}",
             "synchronous=full",
+            "secure_delete=fast",  # what is replaced is overwritten wherever its page is written anyway
             "foreign_keys=on",
             f"busy_timeout={busy_ms}",
             "cache_size=-16000",

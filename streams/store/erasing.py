@@ -216,7 +216,7 @@ def _overwriting(connection: sa.Connection) -> Iterator[None]:
     try:
         yield
     finally:
-        connection.exec_driver_sql("PRAGMA secure_delete=off")
+        connection.exec_driver_sql("PRAGMA secure_delete=fast")
 
 
 def _settle(store: Store) -> None:

@@ -7,12 +7,13 @@ Promises
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from detector.errors import TocsinError
+from detector.pipeline import Effects
 from streams.clock import Clock
 from streams.engines.live import Live
 from streams.engines.lock import RunnerActiveError
@@ -20,12 +21,17 @@ from streams.engines.metering import Meter
 from streams.engines.pulse import Pulse
 from streams.engines.reload import Configuration
 from streams.engines.session import Run, Session, session
+from streams.feeds.sender import WebhookSender
+from streams.feeds.subscriptions import rules_of
 from streams.metrics import Metrics
+from streams.outbox.thread import NotifierThread
 from streams.settings import Settings
 from streams.store import LIVE
 
 NAME = "work"
 AGAIN_S = 0.5
+NOTIFIER_STOP_S, WEBHOOKS_STOP_S = 10.0, 5.0
+"""So long what is being sent may take to end: together less than the supervisor waits."""
 TRIES = 20
 """A store that another runner holds is tried so often before it is given up."""
 
@@ -72,26 +78,54 @@ class Work:
     def _on(self, settings: Settings) -> bool:
         """Work on one configuration; returns whether to stop, False where it has changed."""
         with ExitStack() as stack:
-            found = self._set_up(stack, settings)
-            live = Live(found, self._clock, _log.warning, lambda: self._configuration.changed() is not None)
+            found, notifier = self._set_up(stack, settings)
+            webhooks = WebhookSender(found.store, self._clock, rules=rules_of(settings.service))
+            webhooks.start()
+            stack.callback(webhooks.stop, WEBHOOKS_STOP_S)
+            beside = [one for one in (notifier, webhooks) if one is not None]
+            live = Live(found, self._clock, _log.warning, lambda: self._leave(beside))
             metrics = Metrics(found.run.config, self._clock.now_ms)
-            found.runner.committed = Meter(metrics, found.runner, self._clock).committed
+            meter = Meter(metrics, found.runner, self._clock)
+
+            def committed(effects: Effects) -> None:
+                meter.committed(effects)
+                for one in beside:
+                    one.wake()
+
+            found.runner.committed = committed
             for bad in found.bad_customers[:5]:
                 _log.warning("customers: %s", bad)
-            pulse = Pulse(found.store, NAME, self._clock, lambda: self._says(live, metrics))
+
+            def says() -> dict[str, Any]:
+                of_notifier = {} if notifier is None else notifier.status()
+                return {**self._says(live, metrics), "notifier": of_notifier, "webhooks": webhooks.status()}
+
+            pulse = Pulse(found.store, NAME, self._clock, says)
             stack.callback(pulse.close)
             self._ready()
             live.run()
             return found.stop.signal is not None
 
-    def _set_up(self, stack: ExitStack, settings: Settings) -> Session:
-        """Return a run that stands; what fails until then is no failure of the run."""
+    def _leave(self, beside: "Sequence[NotifierThread | WebhookSender]") -> bool:
+        """Whether to end for a reason other than a signal: the configuration has changed."""
+        if not all(one.alive for one in beside):
+            message = "sending has ended; the process starts again"
+            raise TocsinError(message)
+        return self._configuration.changed() is not None
+
+    def _set_up(self, stack: ExitStack, settings: Settings) -> "tuple[Session, NotifierThread | None]":
+        """Return a run that stands, and its notifier where it sends; what fails until then is no failure of the run."""
         tries = 0
         while True:
             try:
-                return stack.enter_context(
-                    session(self._db, Run.of(settings), self._clock, mode=LIVE, say=_log.warning)
-                )
+                run = session(self._db, Run.of(settings), self._clock, mode=LIVE, say=_log.warning)
+                found = stack.enter_context(run)
+                if not settings.config.policy.send:
+                    return found, None
+                notifier = NotifierThread(self._db, settings, self._clock, _log.warning)
+                notifier.start()
+                stack.callback(notifier.stop, NOTIFIER_STOP_S)
+                return found, notifier
             except RunnerActiveError as error:  # a command that works on the store for a moment
                 tries += 1
                 if tries == TRIES:

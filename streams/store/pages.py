@@ -262,7 +262,7 @@ def outbox_page(
         found = [
             Waiting(
                 *(r.notice, r.state, r.channel, r.attempts, r.due_ms, r.stale_ms),
-                *(r.case_id, r.signal, r.kind, r.priority, r.name),
+                *(r.case_id, r.signal, r.kind, -r.rank, r.name),
             )
             for r in connection.execute(wanted.order_by(table.c.notice).limit(limit + 1))
         ]

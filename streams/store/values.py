@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
 ENGINE = "1"
 """Version of what a snapshot holds; a snapshot of another one is not restored."""
@@ -113,5 +114,9 @@ def rfc3339(ms: int) -> str:
     ('2026-01-01T00:00:00.250Z', '2026-01-01T00:00:00Z')
     """
     seconds, rest = divmod(ms, 1_000)
-    text = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{text}.{rest:03d}Z" if rest else f"{text}Z"
+    return f"{_second(seconds)}.{rest:03d}Z" if rest else f"{_second(seconds)}Z"
+
+
+@lru_cache(8_192)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")

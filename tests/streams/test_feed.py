@@ -16,11 +16,13 @@ from detector.desk.records import Affected, Case, CaseState, CustomerState, Desk
 from detector.errors import FencedError
 from detector.pipeline import Effects
 from detector.signals import Mode, Severity
-from streams.store import RECORDING, Advance, Commit, Store, open_store
+from streams.store import RECORDING, Advance, Commit, Store, open_store, queries
 from streams.store import tables as t
 from streams.store.feeding import Before, derive
 from streams.store.feedtypes import TYPES
 from tests.streams.feed_rows import NOW_MS, a_case, a_notice, a_row, commit, effects
+from tests.streams.shop import Shop
+from tests.streams.test_embedded_live import END_MS, World, follow
 
 S, C = CaseState, CustomerState
 NOTHING = Before({}, {}, {})
@@ -220,6 +222,28 @@ def test_whoever_follows_the_events_knows_who_is_affected_and_who_has_recovered(
         if state is not None
     }
     assert follower == expected
+
+
+@pytest.mark.slow
+def test_after_a_live_run_whoever_read_the_feed_knows_what_the_store_knows(shop: Shop, tmp_path: Path) -> None:
+    follow(tmp_path / "live.db", World(tmp_path / "log.ndjson", until_ms=END_MS), shop.run())
+    with open_store(tmp_path / "live.db") as store:
+        cases: dict[str, str] = {}
+        customers: dict[tuple[str, int], str] = {}
+        for _, name, data in told(store):
+            if name.startswith("case."):
+                assert (name == "case.opened") is (data["id"] not in cases)
+                cases[data["id"]] = data["state"]
+            elif name == "customer.withdrawn":
+                del customers[data["case"], data["customer"]]
+            else:
+                customers[data["case"], data["customer"]] = name
+        assert cases == {case.id: case.state for case in queries.list_cases(store, finished=True)}
+        assert cases
+        listed = {(case, row.customer): row.state for case in cases for row in queries.ledger(store, case)}
+        assert {key: name == "customer.recovered" for key, name in customers.items()} == {
+            key: state is C.RECOVERED for key, state in listed.items()
+        }
 
 
 @pytest.mark.slow

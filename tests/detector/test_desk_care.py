@@ -16,7 +16,7 @@ from detector.desk.records import Approval, Decision, Delivered, Kind, Notice, N
 from detector.signals import Mode, Severity, Stake
 from detector.watch.anomaly import Phase
 from tests.detector.desk_world import LOGIN, PAYMENT, T0, Minute, World, anomaly, config, fails
-from tests.detector.test_desk_commands import back, do, lines, refused
+from tests.detector.test_desk_commands import back, do, lines, refused, two_in_one
 
 CELL = ("5.2", "Karta")
 ALL = ("low", "medium", "high", "critical")
@@ -190,6 +190,19 @@ def test_what_is_left_of_a_sample_goes_to_newcomers() -> None:
     assert set(problems(world, told=True)) == {1, 2, 50}
 
 
+def test_what_is_left_of_a_sample_stays_with_the_case_it_was_approved_for() -> None:
+    world = two_in_one(approval=ALL)
+    do(world, Verb.APPROVE, customers=23)
+    do(world, Verb.SPLIT, anomalies=("b",))
+    (other,) = set(world.store.cases) - {"a", "b"}
+    assert (approval(world), world.store.cases[other].approval) == (Approval.SAMPLE, Approval.NEEDED)
+    both = Minute(bad={"login": [(50, CELL, 0), (51, CELL, 0), (60, ("4.0", "Lain"), 0)]})
+    at = world.window_ms
+    world.go(both, anomaly("a", "login", {"app": "5.2"}, at), anomaly("b", "login", {"app": "4.0"}, at))
+    assert [world.store.notice("a", c).reason for c in (50, 51)] == ["", "needs-approval"]
+    assert world.store.notice(other, 60).reason == "needs-approval"
+
+
 @pytest.mark.parametrize("customers", [0, -1])
 def test_a_sample_of_nobody_is_refused(customers: int) -> None:
     refused(opened(approval=ALL), Verb.APPROVE, "expected a whole number from 1 on", customers=customers)
@@ -227,22 +240,27 @@ def test_a_case_within_its_cap_asks_nobody() -> None:
 @pytest.mark.parametrize(
     ("one", "other", "joint"),
     [
-        pytest.param(Verb.APPROVE, None, Approval.NEEDED, id="approved and waiting"),
+        pytest.param(Verb.APPROVE, None, Approval.NEEDED, id="approved into waiting"),
+        pytest.param(None, Verb.APPROVE, Approval.NEEDED, id="waiting into approved"),
+        pytest.param(Verb.HOLD, Verb.APPROVE, Approval.HELD, id="held into approved"),
         pytest.param(Verb.APPROVE, Verb.APPROVE, Approval.APPROVED, id="both approved"),
-        pytest.param(Verb.APPROVE, Verb.HOLD, Approval.HELD, id="approved and held"),
+        pytest.param(Verb.APPROVE, Verb.HOLD, Approval.HELD, id="approved into held"),
     ],
 )
-def test_merged_cases_take_the_stricter_approval(one: Verb, other: Verb | None, joint: Approval) -> None:
+def test_merged_cases_take_the_stricter_approval(one: Verb | None, other: Verb | None, joint: Approval) -> None:
     world = opened(approval=ALL)
     late = Minute(bad=fails("login", [60], ("9", "Lain")))
     world.go(late, anomaly("b", "login", {"app": "9"}, world.window_ms, phase=Phase.OPENED, onset_ms=world.window_ms))
-    do(world, one)
-    if other is not None:
-        do(world, other, "b")
+    for case, verb in (("a", one), ("b", other)):
+        if verb is not None:
+            do(world, verb, case)
     world.command(Verb.MERGE, "a", into="b")
     assert world.store.cases["b"].approval is joint
     told = {n.customer for n in world.store.notices.values() if n.decision is Decision.SEND}
-    assert (60 in told) is (joint is Approval.APPROVED)
+    assert (60 in told) is (other is Verb.APPROVE)
+    late = Minute(bad=fails("login", [61], ("9", "Lain")))
+    world.go(late, anomaly("b", "login", {"app": "9"}, world.window_ms))
+    assert (world.store.notice("b", 61).decision is Decision.SEND) is (joint is Approval.APPROVED)
 
 
 # --- who comes first ---

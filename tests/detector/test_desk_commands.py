@@ -160,6 +160,28 @@ def test_after_a_split_each_customer_hears_that_it_works_from_one_case() -> None
     )
 
 
+@pytest.mark.parametrize("moves", ["split", "split and merge"])
+def test_what_was_heard_before_a_move_is_not_heard_again_after_it(moves: str) -> None:
+    world = two_in_one(follow_up_ms=MINUTE_MS)
+    again = Minute(bad=fails("login", [22, 1], OTHER))
+    for minute in range(5):
+        say(world, {"a": Phase.UPDATED, "b": Phase.UPDATED}, again if minute == 2 else None)
+    assert {n.customer for n in kinds(world, Kind.FOLLOW_UP)} == {1, 22}
+    do(world, Verb.TRY_AGAIN)
+    say(world, {"a": Phase.RECOVERING, "b": Phase.RECOVERING}, back(21, cell=OTHER), ended=7)
+    world.rest(5)
+    assert [n.customer for n in kinds(world, Kind.RESOLVED)] == [21]
+    before = [len(kinds(world, kind)) for kind in (Kind.FOLLOW_UP, Kind.TRY_AGAIN, Kind.RESOLVED)]
+    case = split(world).id
+    if moves == "split and merge":
+        world.command(Verb.MERGE, case, into="a")
+        case = "a"
+    refused(world, Verb.TRY_AGAIN, "nobody who was told of it still waits", case)
+    for _ in range(5):
+        say(world, {"a": Phase.RELAPSED, "b": Phase.RELAPSED}, again)
+    assert [len(kinds(world, kind)) for kind in (Kind.FOLLOW_UP, Kind.TRY_AGAIN, Kind.RESOLVED)] == before
+
+
 def test_after_a_split_a_correction_comes_from_the_case_that_was_no_problem() -> None:
     world = two_in_one()
     new = split(world)

@@ -4,12 +4,11 @@ Promise: what is said of an attempt holds no address, no text of the message and
 """
 
 import re
-from collections.abc import Iterable
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, LiteralString, NoReturn, Self
+from typing import Annotated, LiteralString, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 from detector.desk.wording import clean
@@ -55,16 +54,26 @@ class HttpOptions(BaseModel, extra="forbid"):
         """What is allowed beyond https to public addresses."""
         return Rules(networks(self.allow), self.insecure)
 
-    @model_validator(mode="after")
-    def _places_are_allowed(self) -> Self:
-        reasons = [reason for url in self.places() for reason in check_url(url, self.rules)]
-        if reasons:
-            refuse("; ".join(reasons), "`allow` opens a network, `insecure: true` http")
-        return self
 
-    def places(self) -> Iterable[str]:
-        """Return the addresses to which something is sent."""
-        return ()
+def _place(value: str, info: ValidationInfo) -> str:
+    rules = Rules(networks(info.data.get("allow", ())), bool(info.data.get("insecure")))
+    against = problems_of(value, rules)
+    if against:
+        kind: LiteralString = "problems"
+        raise PydanticCustomError(kind, kind, {"problems": against})
+    return value
+
+
+def problems_of(url: str, rules: Rules, path: str = "") -> list[Problem]:
+    """Return what is against sending to an address; it is not shown itself, as it may hold a secret."""
+    reasons = check_url(url, rules)
+    found = f"one that may not: {'; '.join(reasons)}"
+    do = "`allow` opens a network, `insecure: true` http"
+    return [Problem(path, found, "an address that may be sent to", do)] if reasons else []
+
+
+Place = Annotated[str, AfterValidator(_place)]
+"""An address to which a channel sends, of options that begin with those of `HttpOptions`."""
 
 
 def way_of(options: HttpOptions, setup: Setup) -> Way:

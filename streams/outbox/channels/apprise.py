@@ -54,7 +54,7 @@ class AppriseChannel:
     def __init__(self, options: Options, url: Secret, clock: Clock | None = None) -> None:
         self._limit_s, self._url, self._clock = options.timeout / 1_000, url, clock or SystemClock()
         self._slots = asyncio.Semaphore(options.connections)
-        self._idle: list[Process] = []
+        self.idle: list[Process] = []
 
     async def send(self, outgoing: Outgoing) -> Sent:
         try:
@@ -65,7 +65,7 @@ class AppriseChannel:
         line = msgspec.json.encode({"url": url, "title": title, "body": body, "limit_s": self._limit_s + 1})
         async with self._slots:
             try:
-                worker = self._idle.pop() if self._idle else await _started()
+                worker = self.idle.pop() if self.idle else await _started()
             except (OSError, TimeoutError):
                 return Sent(Outcome.AGAIN, "no process to send with", "unavailable")
             answer = None
@@ -78,11 +78,11 @@ class AppriseChannel:
                 if answer is None:
                     await _ended(worker)
                 else:
-                    self._idle.append(worker)
+                    self.idle.append(worker)
         return self._judged(answer)
 
     async def close(self) -> None:
-        idle, self._idle = self._idle, []
+        idle, self.idle = self.idle, []
         for worker in idle:
             await _ended(worker)
 

@@ -7,7 +7,7 @@ Promises
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Protocol, Self
 
 import httpx
@@ -18,7 +18,7 @@ from detector.errors import ConfigError
 from streams.clock import Clock, SystemClock
 from streams.net import Answer, NoAnswerError, RefusedError, Way
 from streams.outbox.channel import OnUnknown, Outcome, Outgoing, Sent, Setup
-from streams.outbox.http import HttpOptions, no_answer, refuse, refused, scrubbed, way_of
+from streams.outbox.http import HttpOptions, Place, no_answer, problems_of, refuse, refused, scrubbed, way_of
 from streams.sections import SecretReference
 from streams.settings import Secret, secret_of
 from streams.vendors import qontak
@@ -45,7 +45,7 @@ class Options(HttpOptions):
     """What stands in tocsin.yml beside `by: qontak`: one of `token`, `oauth` and `hmac` is needed."""
 
     channel_integration_id: str = Field(min_length=1, description="Qontak's id of your WhatsApp number.")
-    base: str | None = Field(default=None, description="Where its API is; by the way of signing in where not given.")
+    base: Place | None = Field(default=None, description="Where its API is; by the way of signing in where not given.")
     token: SecretReference | None = Field(default=None, description="A bearer token of your own.")
     oauth: OAuth | None = Field(default=None, description="A user's name and password.")
     hmac: Hmac | None = Field(default=None, description="An application's id and secret.")
@@ -62,10 +62,10 @@ class Options(HttpOptions):
     def _one_way_in(self) -> Self:
         if sum(way is not None for way in (self.token, self.oauth, self.hmac)) != 1:
             refuse("exactly one of token, oauth and hmac")
+        against = problems_of(self.oauth.url, self.rules) if self.oauth else []
+        if against:
+            refuse(f"oauth.url as {against[0].allowed}", against[0].found)
         return self
-
-    def places(self) -> Iterable[str]:
-        return (self.at, *([self.oauth.url] if self.oauth else ()))
 
 
 class SignIn(Protocol):
@@ -165,7 +165,7 @@ class QontakChannel:
     on_unknown = OnUnknown.HOLD
 
     def __init__(self, options: Options, sign_in: SignIn, way: Way, clock: Clock | None = None) -> None:
-        self._options, self._sign_in, self._way = options, sign_in, way
+        self.options, self._sign_in, self._way = options, sign_in, way
         self._clock = clock or SystemClock()
 
     async def send(self, outgoing: Outgoing) -> Sent:
@@ -178,7 +178,7 @@ class QontakChannel:
             number=number,
             name=outgoing.name,
             template=outgoing.template,
-            integration=self._options.channel_integration_id,
+            integration=self.options.channel_integration_id,
             language=outgoing.language,
             parameters=outgoing.parameters,
         )
@@ -197,9 +197,9 @@ class QontakChannel:
 
     async def _post(self, notice: str, body: bytes) -> Answer:
         """Return the answer to the message; where the token is refused, to the same with the next one."""
-        url = self._options.at + qontak.DIRECT
+        url = self.options.at + qontak.DIRECT
         path = httpx.URL(url).raw_path.decode("ascii")
-        end_s = self._clock.monotonic_s() + self._options.timeout / 1_000
+        end_s = self._clock.monotonic_s() + self.options.timeout / 1_000
         again = True
         while True:
             left_s = end_s - self._clock.monotonic_s()

@@ -17,7 +17,7 @@ from detector.errors import ConfigError, Problem
 from streams.clock import Clock, SystemClock
 from streams.net import NoAnswerError, RefusedError, Way
 from streams.outbox.channel import OnUnknown, Outcome, Outgoing, Sent, Setup
-from streams.outbox.http import HttpOptions, no_answer, refused, way_of
+from streams.outbox.http import HttpOptions, Place, no_answer, refused, way_of
 from streams.sections import SecretReference
 from streams.settings import Secret, secret_of
 
@@ -29,14 +29,11 @@ _KEY_BYTES = range(24, 65)
 class Options(HttpOptions):
     """What stands in tocsin.yml beside `by: webhook`."""
 
-    url: str = Field(description="Where notices go: https://hooks.shop.example/tocsin.")
+    url: Place = Field(description="Where notices go: https://hooks.shop.example/tocsin.")
     secret: SecretReference = Field(description="What signs them: whsec_ and 24 to 64 bytes in base64.")
     next_secret: SecretReference | None = Field(
         default=None, description="Signs them too, while the receiver changes over to it."
     )
-
-    def places(self) -> Iterable[str]:
-        return (self.url,)
 
 
 class WebhookChannel:
@@ -45,7 +42,7 @@ class WebhookChannel:
     on_unknown = OnUnknown.RESEND
 
     def __init__(self, name: str, url: str, secrets: Iterable[Secret], way: Way, clock: Clock | None = None) -> None:
-        self._name, self._url, self._secrets, self._way = name, url, tuple(secrets), way
+        self._name, self._url, self.secrets, self._way = name, url, tuple(secrets), way
         self._clock = clock or SystemClock()
 
     async def send(self, outgoing: Outgoing) -> Sent:
@@ -54,7 +51,7 @@ class WebhookChannel:
         if len(body) > MAX_BYTES:
             return Sent(Outcome.FAILED, f"{len(body)} bytes, more than a webhook's {MAX_BYTES}", "content")
         try:
-            headers = {"Content-Type": "application/json", **signed(outgoing.notice, body, now_ms, self._secrets)}
+            headers = {"Content-Type": "application/json", **signed(outgoing.notice, body, now_ms, self.secrets)}
             answer = await self._way.request("POST", self._url, headers, body)
         except ConfigError:
             return Sent(Outcome.AGAIN, "the secret is not where the settings say", "credentials", stop=True)

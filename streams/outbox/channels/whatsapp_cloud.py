@@ -4,28 +4,36 @@ Promises: a notice without a template is refused before anything is sent; what m
 itself; credentials that are refused stop the channel until a person looks.
 """
 
-from collections.abc import Iterable
+import re
+from typing import Annotated
 
 import msgspec
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from detector.errors import ConfigError
 from streams.clock import Clock, SystemClock
 from streams.net import Answer, NoAnswerError, RefusedError, Way
 from streams.outbox.channel import OnUnknown, Outcome, Outgoing, Sent, Setup
-from streams.outbox.http import HttpOptions, no_answer, refused, scrubbed, way_of
+from streams.outbox.http import HttpOptions, Place, no_answer, refuse, refused, scrubbed, way_of
 from streams.sections import SecretReference
 from streams.settings import Secret, secret_of
 from streams.vendors import whatsapp_cloud as cloud
 from streams.vendors.inbound import E164
 
 
+def _digits(value: object) -> str:
+    text = str(value)
+    if not re.fullmatch(r"[0-9]{1,30}", text):
+        refuse("a number of digits, as Meta shows it beside your phone number")
+    return text
+
+
 class Options(HttpOptions):
     """What stands in tocsin.yml beside `by: whatsapp-cloud`."""
 
-    phone_number_id: str = Field(pattern=r"^[0-9]{1,30}$", description="Meta's id of your number.")
+    phone_number_id: Annotated[str, BeforeValidator(_digits)] = Field(description="Meta's id of your number.")
     token: SecretReference = Field(description="A system user's access token.")
-    base: str = Field(default=cloud.BASE, description="Where the API is, with its version.")
+    base: Place = Field(default=cloud.BASE, description="Where the API is, with its version.")
     app_secret: SecretReference | None = Field(
         default=None, description="The app's secret: it signs what is called back."
     )
@@ -37,9 +45,6 @@ class Options(HttpOptions):
     def url(self) -> str:
         """Where messages go."""
         return f"{self.base.rstrip('/')}/{self.phone_number_id}/messages"
-
-    def places(self) -> Iterable[str]:
-        return (self.url,)
 
 
 class WhatsAppCloudChannel:

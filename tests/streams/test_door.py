@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from detector.errors import UnreachableError
 from streams.clock import SystemClock
+from streams.intake.bodies import lines
 from streams.settings import Settings
 from streams.store import Store, open_store
 from streams.store.tokens import Scope
@@ -21,6 +22,7 @@ from streams.web import door as doors
 from streams.web import livelog
 from streams.web.app import create_app
 from streams.web.door import door_of
+from streams.web.problem import ProblemError
 from tests.servers import web
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
@@ -208,8 +210,8 @@ def test_a_body_that_dawdles_is_given_up(store: Store, monkeypatch: pytest.Monke
             return {"type": "http.request", "body": await anext(pieces), "more_body": True}
 
         scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
-        with pytest.raises(doors.ProblemError) as raised:
-            await door.take(Request(scope, receive), lambda body: (doors.lines(body), 0))
+        with pytest.raises(ProblemError) as raised:
+            await door.take(Request(scope, receive), lambda body: (lines(body), 0))
         assert raised.value.status == 408
         door.writer.close()
 

@@ -47,7 +47,7 @@ def test_an_array_comes_apart_into_its_elements_however_it_is_laid_out(found: li
         assert [json.loads(record) for record in apart(body)] == found, "both ways give the same"
     data = joined(json_records(body))
     assert data.records == len(found) == data.data.count(b"\n")
-    assert [json.loads(line) for line in data.data.splitlines()] == found or any("\x85" in str(v) for v in found)
+    assert [json.loads(line) for line in data.data.splitlines()] == found
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_one_object_is_one_record_even_where_it_is_no_json() -> None:
     assert json_records(b'\xef\xbb\xbf {"a":\n1}\n') == [b'{"a":\n1}']
     assert joined(json_records(b'{"a":\n1}')).data == b'{"a": 1}\n'
     assert json_records(b'{"a":1') == [b'{"a":1']
-    assert json_records(b"[" + b" ") == [] if False else json_records(b" \n") == []
+    assert json_records(b" \n") == []
 
 
 def test_lines_are_taken_as_they_are() -> None:
@@ -111,13 +111,13 @@ def test_a_package_unpacks_to_its_contents_in_several_parts_too() -> None:
 
 def test_a_bomb_is_refused_before_it_unpacks() -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
-    bomb = b"".join([packer.compress(bytes(MB)) for _ in range(1_000)] + [packer.flush()])
+    bomb = b"".join([packer.compress(bytes(MB)) for _ in range(150)] + [packer.flush()])
     tracemalloc.start()
     with pytest.raises(TooLargeError, match="16,777,216"):
         unpacked(bomb, 16 * MB)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert len(bomb) < 2 * MB
+    assert len(bomb) < MB
     assert peak < 48 * MB
 
 

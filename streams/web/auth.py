@@ -21,6 +21,7 @@ from streams.store.tokens import Scope, Standing, Token
 from streams.web.backoff import Backoff
 from streams.web.context import Web
 from streams.web.notes import Notes
+from streams.web.oidc import Oidc
 from streams.web.principal import Principal
 from streams.web.problem import ProblemError
 from streams.web.surroundings import Surroundings
@@ -46,6 +47,7 @@ class Auth:
     def __init__(self, web: Web) -> None:
         self.web = web
         self.backoff = Backoff(web.clock)
+        self.oidc = Oidc(web.clock)
         self.notes = Notes(web.store, web.clock)
         self._known: OrderedDict[bytes, _Known] = OrderedDict()
         self._noted_sessions: OrderedDict[bytes, int] = OrderedDict()

@@ -8,21 +8,27 @@ Promises
 """
 
 import asyncio
+import logging
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
+from detector.errors import TocsinError, UnreachableError
+from streams.settings import secret_of
 from streams.store import sign_ins
 from streams.web import pages
 from streams.web.access import public
-from streams.web.auth import Auth
+from streams.web.auth import Auth, scope_of
 from streams.web.context import web_of
+from streams.web.oidc import ATTEMPT_MS, NotSignedInError, unsealed
 from streams.web.problem import ProblemError
 
 router = APIRouter(include_in_schema=False)
 
 _CODE_LENGTH = 64
+
+_log = logging.getLogger("tocsin.web")
 
 
 @router.get("/", dependencies=[public()])
@@ -81,6 +87,76 @@ async def sign_in(request: Request) -> Response:
     return response
 
 
+@router.get("/sign-in/oidc", dependencies=[public()])
+async def begin_with_provider(request: Request) -> Response:
+    """Send the browser to the identity provider."""
+    auth = _auth(request)
+    section = auth.web.settings.service.oidc
+    if section is None:
+        return RedirectResponse("/sign-in", 303)
+    auth.allow_attempt(request)
+    try:
+        url, attempt = await auth.oidc.begin(section, _redirect_uri(request))
+    except TocsinError as error:
+        return _provider_failed(request, error)
+    response = RedirectResponse(url, 303)
+    secure = auth.surroundings.https(request)
+    response.set_cookie(
+        _attempt_cookie(request),
+        attempt.sealed(),
+        max_age=ATTEMPT_MS // 1_000,
+        path="/",
+        secure=secure,
+        httponly=True,
+        samesite="lax",
+    )
+    return response
+
+
+@router.get("/sign-in/oidc/callback", dependencies=[public()])
+async def finish_with_provider(request: Request) -> Response:
+    """Sign in whom the identity provider vouches for."""
+    auth = _auth(request)
+    section, store, clock = auth.web.settings.service.oidc, auth.web.store, auth.web.clock
+    attempt = unsealed(request.cookies.get(_attempt_cookie(request), ""))
+    if section is None or attempt is None:
+        return pages.sign_in_page(request, oidc=section is not None, problem="provider_failed", status=403)
+    address = auth.allow_attempt(request)
+    try:
+        reference = secret_of(
+            section.client_secret, "tocsin.yml: service.oidc.client_secret", auth.web.settings.directory
+        )
+        assert reference is not None
+        secret = reference.read(1).decode()
+        person = await auth.oidc.finish(section, secret, attempt, request.query_params, _redirect_uri(request))
+    except NotSignedInError as error:
+        auth.backoff.failed(address)
+        return _provider_failed(request, error)
+    except TocsinError as error:
+        return _provider_failed(request, error)
+    scope, who = scope_of(section.roles, person.groups), f"person:{person.name}"
+    if scope is None:
+        auth.notes.refused(who, "sign-in.no-role", "")
+        response: Response = pages.sign_in_page(request, oidc=True, problem="no_role", status=403)
+    else:
+        opened = await asyncio.to_thread(
+            sign_ins.open_session,
+            store,
+            who,
+            scope,
+            "by provider",
+            clock.now_ms(),
+            idle_ms=auth.web.settings.service.session,
+            old=auth.cookie(request),
+        )
+        auth.backoff.succeeded(address)
+        # The browser comes from the provider's page, and would not show a strict cookie on a redirect from here.
+        response = pages.page(request, "go_on.html")
+        auth.set_cookie(request, response, opened[0])
+    response.delete_cookie(_attempt_cookie(request), path="/", secure=auth.surroundings.https(request), httponly=True)
+    return response
+
+
 @router.post("/sign-out", dependencies=[public()])
 async def sign_out(request: Request) -> Response:
     """End the browser's session."""
@@ -101,6 +177,28 @@ async def style() -> Response:
 def _no_entry(request: Request, error: ProblemError) -> HTMLResponse:
     problem = "no_role" if error.status == 403 else "provider_failed"
     return pages.sign_in_page(request, oidc=_has_oidc(request), problem=problem, status=error.status)
+
+
+def _provider_failed(request: Request, error: TocsinError) -> HTMLResponse:
+    """Tell the person what to do; the log has why."""
+    _auth(request).notes.refused("nobody", "sign-in.failed", "")
+    _log.warning("sign-in: %s", error)
+    away = isinstance(error, UnreachableError)
+    return pages.sign_in_page(
+        request, oidc=True, problem="provider_away" if away else "provider_failed", status=503 if away else 403
+    )
+
+
+def _redirect_uri(request: Request) -> str:
+    """Return where the provider sends the browser back to: the public address, else where we are asked."""
+    auth = _auth(request)
+    scheme = "https" if auth.surroundings.https(request) else "http"
+    base = auth.web.settings.service.public_url or f"{scheme}://{request.headers['host']}"
+    return f"{base}/sign-in/oidc/callback"
+
+
+def _attempt_cookie(request: Request) -> str:
+    return "__Host-tocsin_attempt" if _auth(request).surroundings.https(request) else "tocsin_attempt"
 
 
 def _has_oidc(request: Request) -> bool:

@@ -124,6 +124,8 @@ PUBLIC_ROUTES = {
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/sign-in"),
+    ("GET", "/sign-in/oidc"),
+    ("GET", "/sign-in/oidc/callback"),
     ("POST", "/sign-in"),
     ("POST", "/sign-out"),
     ("GET", "/style.css"),

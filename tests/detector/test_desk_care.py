@@ -191,8 +191,9 @@ def test_what_is_left_of_a_sample_goes_to_newcomers() -> None:
 
 
 def test_what_is_left_of_a_sample_stays_with_the_case_it_was_approved_for() -> None:
-    world = two_in_one(approval=ALL)
-    do(world, Verb.APPROVE, customers=23)
+    world = two_in_one()
+    do(world, Verb.HOLD)
+    do(world, Verb.APPROVE, customers=1)
     do(world, Verb.SPLIT, anomalies=("b",))
     (other,) = set(world.store.cases) - {"a", "b"}
     assert (approval(world), world.store.cases[other].approval) == (Approval.SAMPLE, Approval.NEEDED)

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -293,6 +294,17 @@ class _Dialler(httpcore.AsyncNetworkBackend):
         await self._inner.sleep(seconds)
 
 
+def _trusted(authorities: Path | None = None) -> ssl.SSLContext:
+    context = httpx.create_ssl_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if authorities is not None:
+        context.load_verify_locations(authorities)
+    return context
+
+
+_commonly_trusted = cache(_trusted)  # reading all those certificates takes as long as a request
+
+
 class Way:
     """Makes requests under one set of rules, several at a time, on one event loop.
 
@@ -318,10 +330,7 @@ class Way:
     ) -> None:
         self._rules, self._limit_s = rules, limit_s
         self._dialler = _Dialler(rules, resolver)
-        trusted = httpx.create_ssl_context()
-        trusted.minimum_version = ssl.TLSVersion.TLSv1_2
-        if authorities is not None:
-            trusted.load_verify_locations(authorities)
+        trusted = _commonly_trusted() if authorities is None else _trusted(authorities)
         self._pool = httpcore.AsyncConnectionPool(
             ssl_context=trusted, max_connections=50, max_keepalive_connections=0, network_backend=self._dialler
         )

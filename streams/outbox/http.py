@@ -55,9 +55,9 @@ class HttpOptions(BaseModel, extra="forbid"):
         return Rules(networks(self.allow), self.insecure)
 
 
-def _place(value: str, info: ValidationInfo) -> str:
+def _place(value: str | None, info: ValidationInfo) -> str | None:
     rules = Rules(networks(info.data.get("allow", ())), bool(info.data.get("insecure")))
-    against = problems_of(value, rules)
+    against = [] if value is None else problems_of(value, rules)
     if against:
         kind: LiteralString = "problems"
         raise PydanticCustomError(kind, kind, {"problems": against})
@@ -73,6 +73,7 @@ def problems_of(url: str, rules: Rules, path: str = "") -> list[Problem]:
 
 
 Place = Annotated[str, AfterValidator(_place)]
+MaybePlace = Annotated[str | None, AfterValidator(_place)]
 """An address to which a channel sends, of options that begin with those of `HttpOptions`."""
 
 

@@ -18,7 +18,7 @@ from detector.errors import ConfigError
 from streams.clock import Clock, SystemClock
 from streams.net import Answer, NoAnswerError, RefusedError, Way
 from streams.outbox.channel import OnUnknown, Outcome, Outgoing, Sent, Setup
-from streams.outbox.http import HttpOptions, Place, no_answer, problems_of, refuse, refused, scrubbed, way_of
+from streams.outbox.http import HttpOptions, MaybePlace, no_answer, problems_of, refuse, refused, scrubbed, way_of
 from streams.sections import SecretReference
 from streams.settings import Secret, secret_of
 from streams.vendors import qontak
@@ -45,7 +45,7 @@ class Options(HttpOptions):
     """What stands in tocsin.yml beside `by: qontak`: one of `token`, `oauth` and `hmac` is needed."""
 
     channel_integration_id: str = Field(min_length=1, description="Qontak's id of your WhatsApp number.")
-    base: Place | None = Field(default=None, description="Where its API is; by the way of signing in where not given.")
+    base: MaybePlace = Field(default=None, description="Where its API is; by the way of signing in where not given.")
     token: SecretReference | None = Field(default=None, description="A bearer token of your own.")
     oauth: OAuth | None = Field(default=None, description="A user's name and password.")
     hmac: Hmac | None = Field(default=None, description="An application's id and secret.")

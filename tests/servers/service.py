@@ -89,6 +89,11 @@ class Service:
         os.kill(pid, signal.SIGKILL)
         return pid
 
+    def kill_and_wait(self, name: str) -> None:
+        """Kill one of the processes, and wait until another does its work."""
+        killed = self.kill(name)
+        until(lambda: self.child(name) != killed and self.ready(), f"{name} is at work again", 60.0)
+
     def client(self, **kwargs: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token}"}
         return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30.0, **kwargs)

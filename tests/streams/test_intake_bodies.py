@@ -222,10 +222,7 @@ def test_attributes_in_headers_make_the_same_event() -> None:
     headers = {name: str(value) for name, value in ENVELOPE.items() if name != "data"}
     body = json.dumps(ENVELOPE["data"]).encode()
     envelope = cloudevents.binary({**headers, "datacontenttype": "application/json"}, body)
-    assert (
-        json.loads(cloudevents.flattened(envelope)) == {**flat(), "datacontenttype": ...}
-        or json.loads(cloudevents.flattened(envelope)) == flat()
-    )
+    assert json.loads(cloudevents.flattened(envelope)) == flat()
     assert cloudevents.binary({**headers, "datacontenttype": "application/json"}, b"{broken") == b"{broken"
     other = json.loads(cloudevents.binary({**headers, "datacontenttype": "image/png"}, b"\x00"))
     assert other["data_base64"] == "AA=="

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from detector.config import Config
+from detector.desk.policy import Reason
 from streams.outbox.breaker import Breaker
 from streams.outbox.channel import Line
 from streams.outbox.gate import Asked, Go, Later, No, ask
@@ -126,7 +127,7 @@ class Chooser:
         """Ask the gate about these, by notice."""
         out: dict[str, Answered] = {}
         for item, asked in self._asked(items, now_ms) if items else ():
-            out[item.notice] = Answered(No("gone") if asked is None else ask(asked), asked)
+            out[item.notice] = Answered(No(Reason.CASE_GONE.value) if asked is None else ask(asked), asked)
         return out
 
     def further(self, item: Item, now_ms: int) -> str | None:

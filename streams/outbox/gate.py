@@ -20,10 +20,10 @@ from streams.store.directory import Customer
 LOOK_AGAIN_MS = 120_000
 """How often it is asked whether a case that a person holds may go on."""
 
-SIGNAL_GONE, CASE_GONE, CHANNEL_GONE, HELD = "signal-gone", "case-gone", "no-such-channel", "held"
-
-NEWS = frozenset({Kind.PROBLEM, Kind.FOLLOW_UP, Kind.TRY_AGAIN})
-"""Kinds that speak of a problem which is still there for the customer."""
+NEWS = frozenset({Kind.PROBLEM, Kind.FOLLOW_UP})
+"""Kinds that tell of a problem which goes on."""
+WAITING = NEWS | {Kind.TRY_AGAIN}
+"""Kinds for who has not got through yet."""
 
 
 @dataclass(frozen=True)
@@ -102,26 +102,26 @@ def freshness(a: Asked) -> Objection:
 def watched(a: Asked) -> Objection:
     """The signal is still there, and live."""
     if a.signal is None:
-        return No(SIGNAL_GONE)
+        return No(Reason.SIGNAL_GONE.value)
     return No(Reason.SHADOW.value) if a.signal.mode is Mode.SHADOW else None
 
 
 def case(a: Asked) -> Objection:
     """What it says still fits the case's state."""
     if a.case is None:
-        return No(CASE_GONE)
+        return No(Reason.CASE_GONE.value)
     kind, state = a.notice.kind, a.case.state
     if state is CaseState.MERGED:
         return No(Reason.MERGED.value)
     if state is CaseState.DISMISSED and kind is not Kind.CORRECTION:
         return No(Reason.DISMISSED.value)
     unfinished = state in (CaseState.OPEN, CaseState.ACKNOWLEDGED)
-    if kind in NEWS and (not unfinished or a.notice.episode < a.case.episode):
+    if (kind in NEWS and not unfinished) or (kind in WAITING and a.notice.episode < a.case.episode):
         return No(Reason.CASE_OVER.value)
-    if kind not in NEWS and unfinished:
+    if kind not in WAITING and unfinished:
         return No(Reason.CASE_OPEN.value)
-    if kind in NEWS and a.case.approval is Approval.HELD:
-        return Later(HELD, a.now_ms + LOOK_AGAIN_MS)
+    if kind in WAITING and a.case.approval is Approval.HELD:
+        return Later(Reason.NEEDS_APPROVAL.value, a.now_ms + LOOK_AGAIN_MS)
     return None
 
 
@@ -136,7 +136,7 @@ def recovery(a: Asked) -> Objection:
     """No news of a problem to who got through meanwhile; no "it works again" to who fails again."""
     if a.entry is None:
         return None
-    if a.notice.kind in NEWS and a.entry.state is CustomerState.RECOVERED:
+    if a.notice.kind in WAITING and a.entry.state is CustomerState.RECOVERED:
         return No(Reason.ALREADY_RECOVERED.value)
     success_ms = a.entry.last_success_ms
     if a.notice.kind is Kind.RESOLVED and success_ms is not None and a.entry.last_failure_ms > success_ms:
@@ -148,7 +148,7 @@ def contact(a: Asked) -> Objection:
     """Who contacted us meanwhile hears of the problem from the person they talk to."""
     contact_ms = None if a.entry is None else a.entry.contact_ms
     recent = contact_ms is not None and contact_ms > a.now_ms - a.policy.hold_in_contact_ms
-    return No(Reason.IN_CONTACT.value) if recent and a.notice.kind in (Kind.PROBLEM, Kind.FOLLOW_UP) else None
+    return No(Reason.IN_CONTACT.value) if recent and a.notice.kind in NEWS else None
 
 
 def directory(a: Asked) -> Objection:
@@ -160,7 +160,7 @@ def consent(a: Asked) -> Objection:
     """There is a channel that they consent to, have an address for, and that can be used."""
     if a.reaching:
         return None
-    return No(Reason.NO_CONSENT.value if a.channel in a.usable else CHANNEL_GONE)
+    return No((Reason.NO_CONSENT if a.channel in a.usable else Reason.NO_SUCH_CHANNEL).value)
 
 
 def frequency(a: Asked) -> Objection:

@@ -1,6 +1,9 @@
 """The gate's rules, each by name: what may have changed between the decision and the sending."""
 
+import inspect
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +14,8 @@ from hypothesis import strategies as st
 from detector.config import DAY_MS, Policy, QuietHours
 from detector.desk.records import Approval, CaseState, CustomerState, Kind, LedgerRow
 from detector.signals import Mode
-from streams.outbox.gate import LOOK_AGAIN_MS, NEWS, Asked, Go, Later, No, ask
+from streams.outbox import gate
+from streams.outbox.gate import LOOK_AGAIN_MS, WAITING, Asked, Go, Later, No, ask
 from streams.store.directory import Customer
 from tests.streams.sending import HOUR_MS, NOW_MS, a_case, a_notice, a_signal, an_entry
 
@@ -31,7 +35,7 @@ ASKED = Asked(
 
 
 def of(kind: Kind, **changes: Any) -> Asked:
-    state = CaseState.OPEN if kind in NEWS else CaseState.RESOLVED
+    state = CaseState.OPEN if kind in WAITING else CaseState.RESOLVED
     return replace(ASKED, notice=a_notice(1, kind=kind), case=a_case(state=state), **changes)
 
 
@@ -68,7 +72,7 @@ def test_what_has_not_changed_may_go(kind: Kind) -> None:
             pytest.param(
                 of(kind, entry=entry(state=CustomerState.RECOVERED)), "already-recovered", id=f"{kind} to who recovered"
             )
-            for kind in sorted(NEWS)
+            for kind in sorted(WAITING)
         ),
         pytest.param(
             of(Kind.RESOLVED, entry=entry(last_success_ms=NOW_MS - 9, last_failure_ms=NOW_MS - 5)),
@@ -97,7 +101,7 @@ def test_every_no_has_its_name(asked: Asked, reason: str) -> None:
     [
         pytest.param(
             replace(ASKED, case=a_case(approval=Approval.HELD)),
-            Later("held", NOW_MS + LOOK_AGAIN_MS),
+            Later("needs-approval", NOW_MS + LOOK_AGAIN_MS),
             id="held by a person",
         ),
         pytest.param(
@@ -145,8 +149,15 @@ def test_a_correction_goes_to_who_is_no_longer_in_the_case_and_to_who_recovered(
     assert ask(replace(of(Kind.CORRECTION, entry=gone), case=a_case(state=CaseState.DISMISSED))) == Go("email")
 
 
-def test_who_may_try_again_may_be_in_contact() -> None:
-    assert ask(of(Kind.TRY_AGAIN, entry=entry(contact_ms=NOW_MS))) == Go("email")
+def test_who_may_try_again_may_be_in_contact_and_the_case_may_be_over() -> None:
+    for state in (CaseState.OPEN, CaseState.ACKNOWLEDGED, CaseState.RECOVERING, CaseState.RESOLVED):
+        again = replace(of(Kind.TRY_AGAIN, entry=entry(contact_ms=NOW_MS)), case=a_case(state=state))
+        assert ask(again) == Go("email")
+
+
+def test_every_no_of_the_gate_is_a_reason_of_the_policy() -> None:
+    text = Path(inspect.getfile(gate)).read_text(encoding="utf-8")
+    assert re.findall(r"(?:No|Later)\((?!\(?Reason\.)", text) == []
 
 
 anything = st.builds(

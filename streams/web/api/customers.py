@@ -184,6 +184,8 @@ async def _spooled(request: Request, file: IO[bytes], longest: int) -> bytes:
             raise ProblemError(413, "too-large", detail)
         hashed.update(part)
         file.write(part)
+    if not size:
+        raise ProblemError(422, "invalid-request", "body: expected a customers file, found nothing")
     file.seek(0)
     return hashed.digest()
 
@@ -258,7 +260,7 @@ def get_customer(request: Request, customer: CustomerPath, principal: Read) -> C
     "/v1/customers/{customer:path}",
     operation_id="putCustomer",
     summary="Take a customer in",
-    responses=responses(409),
+    responses=responses(404, 409),
 )
 def put_customer(request: Request, customer: CustomerPath, given: CustomerGiven, principal: Operate) -> CustomerTaken:
     """Take a customer in by their id, in the place of what is there: checked as a row of a customers file is."""

@@ -3,17 +3,19 @@
 FastAPI knows parameters, bodies and answers; here come who may ask, the problems, and the header for doing once.
 """
 
+import re
 from typing import Any, cast
 
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from streams.web.access import PUBLIC, Read, policies
+from streams.web.api import customers
 from streams.web.api.errors import problem_response
 from streams.web.api.kinds import ProblemShown
-from streams.web.api.route import KEY_HEADER, KEY_LENGTH
+from streams.web.api.route import KEY_HEADER, KEY_LENGTH, ApiRoute
 from streams.web.auth import COOKIE
 
 router = APIRouter(tags=["service"])
@@ -42,6 +44,8 @@ _TAGS = {
     "webhooks": "Where the feed is sent.",
     "dead letters": "Records that were no events.",
     "access": "Who may come in: tokens; who did what.",
+    "events": "Sending events.",
+    "health": "Whether the service does its work.",
     "service": "This document.",
 }
 _SECURITY = {
@@ -65,7 +69,7 @@ _PREFER = {
     "in": "header",
     "required": False,
     "description": "`respond-async`: do not wait for the engines.",
-    "schema": {"type": "string", "enum": ["respond-async"]},
+    "schema": {"type": "string", "examples": ["respond-async"]},
 }
 
 
@@ -86,12 +90,16 @@ def document(app: FastAPI) -> dict[str, Any]:
 def _made(app: FastAPI) -> dict[str, Any]:
     tags = [{"name": name, "description": text} for name, text in _TAGS.items()]
     out = get_openapi(title="Tocsin", version=VERSION, description=_ABOUT, routes=app.routes, tags=tags)
-    allowed = {(p.path, method.lower()): p.allowed for p in policies(app) for method in p.methods}
-    by_format = {APIRoute(path, _nothing).path_format: path for path, _ in allowed}
+    allowed = {(_shown_path(p.path), method.lower()): p.allowed for p in policies(app) for method in p.methods}
+    ours = {
+        _shown_path(c.path or "") for c in iter_route_contexts(app.routes) if isinstance(c.original_route, ApiRoute)
+    }
+    ours |= {route.path for route in customers.streamed.routes if isinstance(route, APIRoute)}
     out["paths"] = {path: item for path, item in sorted(out["paths"].items()) if path.startswith(_SHOWN)}
     for path, item in out["paths"].items():
         for method, operation in item.items():
-            _complete(path, method, operation, allowed[by_format[path], method])
+            once = method == "post" and path in ours
+            _complete(operation, allowed[path, method], once)
     components = out.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
@@ -102,8 +110,8 @@ def _made(app: FastAPI) -> dict[str, Any]:
     return out
 
 
-def _complete(path: str, method: str, operation: dict[str, Any], allowed: str) -> None:
-    """Say of a route who may ask it, and what it may answer beside success."""
+def _complete(operation: dict[str, Any], allowed: str, once: bool) -> None:
+    """Say of a route who may ask it, and what it may answer beside success; `once`: it looks at the key."""
     answers: dict[str, Any] = operation.setdefault("responses", {})
     expected = {*_OF_ALL}
     if allowed != PUBLIC:
@@ -112,7 +120,7 @@ def _complete(path: str, method: str, operation: dict[str, Any], allowed: str) -
         operation["description"] = f"{operation.get('description', '')}\n\nNeeds the scope `{allowed}`.".strip()
     if operation.get("requestBody") or operation.get("parameters"):
         expected |= {*_OF_BODIES}
-    if method == "post" and _does_once(operation):
+    if once:
         expected |= {409, 422}
         parameters = [_KEY, _PREFER] if "202" in answers else [_KEY]
         operation["parameters"] = [*operation.get("parameters", []), *parameters]
@@ -125,10 +133,12 @@ def _complete(path: str, method: str, operation: dict[str, Any], allowed: str) -
     operation["responses"] = dict(sorted(answers.items()))
 
 
-def _does_once(operation: dict[str, Any]) -> bool:
-    """Whether it is a route of the API's own kind, which looks at the key."""
-    return bool(set(operation.get("tags", ())) & _TAGS.keys())
+def _shown_path(path: str) -> str:
+    """Return a route's path as the document has it.
 
-
-def _nothing() -> None:
-    """Stand for a route's function where only its path is asked for."""
+    Examples
+    --------
+    >>> _shown_path("/v1/customers/{customer:path}/opt-out")
+    '/v1/customers/{customer}/opt-out'
+    """
+    return re.sub(r":\w+\}", "}", path)

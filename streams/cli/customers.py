@@ -1,11 +1,18 @@
 """`tocsin customers`: the directory, where recipients come from."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from streams.cli import common
 from streams.cli.common import config_option, db_option, json_option
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from streams.store import Store
+    from streams.store.erasing import Also
 
 _SHOWN = 20
 
@@ -44,7 +51,7 @@ def import_command(file: Path, config: Path | None, db: str, as_json: bool) -> i
     tenant = None if settings is None else settings.config.tenant
     secret = None if settings is None or settings.customer_key is None else settings.customer_key.read()
     with open_store(db, tenant=tenant, create=True, customer_key=secret) as store:
-        done = CustomerDirectory(store).import_file(file)
+        done = CustomerDirectory(store).import_file(file, _noted(store, "customers.imported"))
     if as_json:
         rejected = [{"line": b.line, "column": b.column, "found": b.found, "allowed": b.allowed} for b in done.bad]
         common.print_json({"imported": done.imported, "rejected": rejected})
@@ -104,7 +111,8 @@ def opt_out_command(customer: str, db: str) -> None:
 
     with open_store(db) as store:
         directory = CustomerDirectory(store)
-        directory.opt_out(directory.find(customer))
+        key = directory.find(customer)
+        directory.opt_out(key, _noted(store, "customer.opted-out", key))
     common.say("They are told nothing any more, on any channel")
 
 
@@ -125,5 +133,20 @@ def erase_command(customer: str, yes: bool, db: str) -> None:
         key = directory.find(customer)
         if not yes:
             click.confirm("Removes the name, addresses and aliases; it can't be undone. Go on?", abort=True, err=True)
-        directory.erase(key)
+        directory.erase(key, _noted(store, "customer.erased", key))
     common.say("Erased")
+
+
+def _noted(store: "Store", what: str, key: int | None = None) -> "Also":
+    """Return what writes into the audit log who did it, in the transaction that does it."""
+    import getpass
+
+    from streams.clock import SystemClock
+    from streams.store import audit
+
+    who, target, now_ms = f"cli:{getpass.getuser()}", "" if key is None else audit.customer(key), SystemClock().now_ms()
+
+    def also(connection: "Connection") -> None:
+        audit.record(connection, store.tenant, who, what, target, "", now_ms)
+
+    return also

@@ -98,6 +98,17 @@ def record(connection: sa.Connection, tenant: str, who: str, what: str, target: 
     return int(seq)
 
 
+def customer(key: int) -> str:
+    """Return how the log names a customer: by the keyed hash, which says nothing of who it is.
+
+    Examples
+    --------
+    >>> customer(-1), customer(10)
+    ('customer:ffffffffffffffff', 'customer:000000000000000a')
+    """
+    return f"customer:{key & (2**64 - 1):016x}"
+
+
 def entries(store: Store, *, after: int = 0, limit: int = 100) -> list[Entry]:
     """Return rows from after a number on, in order."""
     wanted = (

@@ -7,6 +7,7 @@ Promises
   that they want it otherwise.
 """
 
+import hashlib
 import os
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -15,11 +16,13 @@ from pathlib import Path
 from detector.errors import UsageError
 from streams.clock import Clock
 from streams.sections import ServiceSection
-from streams.settings import Settings
-from streams.store import Store, sign_ins, tokens
+from streams.settings import SIGNALS, TOCSIN, Settings
+from streams.store import Store, audit, rows, sign_ins, tokens
+from streams.store import tables as t
 from streams.store.tokens import Scope
 
 TOKEN_FILE = "admin.token"
+_FILES = "config_files"
 OVERRIDE = "--i-know-that-anyone-can-reach-this"
 
 
@@ -48,9 +51,25 @@ def prepare(store: Store, settings: Settings, clock: Clock, login: str) -> First
     """
     now_ms = clock.now_ms()
     by = f"cli:{login}"
+    note_settings(store, settings, by, now_ms)
     file = None if tokens.listed(store) else _write_token(store, by, now_ms)
     code = sign_ins.make_link(store, Scope.ADMIN, f"person:{login}", by, now_ms)
     return FirstStart(f"/sign-in?code={code}", file)
+
+
+def note_settings(store: Store, settings: Settings, by: str, now_ms: int) -> bool:
+    """Put into the audit log that the configuration's files are others than last time; return whether they are."""
+    files = [settings.directory / name for name in (TOCSIN, SIGNALS)]
+    found = hashlib.sha256(b"\0".join(file.read_bytes() if file.exists() else b"" for file in files)).digest()
+    key = f"{_FILES}:{store.tenant}"
+    before = store.meta(key)
+    if before == found:
+        return False
+    with store.transaction() as connection:
+        connection.execute(rows.upsert(t.meta), {"key": key, "value": found})
+        what = "config.changed" if before is not None else "config.first"
+        audit.record(connection, store.tenant, by, what, "", f"files {found.hex()[:12]}", now_ms)
+    return True
 
 
 def check_listening(service: ServiceSection, host: str, *, override: bool) -> None:

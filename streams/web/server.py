@@ -19,6 +19,7 @@ import uvicorn
 from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from detector.errors import TocsinError
 from streams.clock import Clock
 from streams.engines.pulse import Pulse
 from streams.engines.reload import LOOK_S, Configuration
@@ -28,6 +29,7 @@ from streams.store.directory import CustomerDirectory
 from streams.web.app import create_app
 from streams.web.context import Web
 from streams.web.feeds import hub_of
+from streams.web.first_start import note_settings
 from streams.web.health import Health, health_of
 
 NAME = "web"
@@ -169,8 +171,16 @@ async def _reload(health: Health, configuration: Configuration) -> None:
         new = await asyncio.to_thread(configuration.changed)
         if new is not None:
             web.settings = new
+            await asyncio.to_thread(_note, web)
             health.door.writer.backlog_limit = new.service.backlog_bytes
             _log.info("the configuration was changed and is in force")
+
+
+def _note(web: Web) -> None:
+    try:
+        note_settings(web.store, web.settings, "service", web.clock.now_ms())
+    except (TocsinError, OSError) as error:  # the next start notes it
+        _log.warning("the change of the configuration could not be noted: %s", error)
 
 
 def _says(app: FastAPI) -> dict[str, Any]:

@@ -120,3 +120,18 @@ def test_the_command_shows_and_checks_it(tmp_path: Path, capsys: pytest.CaptureF
     tocsin("audit", "verify", exits=1)
     assert "Row 1 does not follow" in tocsin.err
     assert tocsin.json("audit", "verify", "--head", "00" * 32, exits=1)["ok"] is False
+
+
+def test_what_is_done_to_customers_by_command_is_noted_without_naming_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tocsin = Tocsin(tmp_path / "tocsin.db", capsys)
+    file = tmp_path / "customers.csv"
+    file.write_text("id,name,language,time_zone,email,phone,consent\nC-1,Budi,id,,budi@example.com,,all\n", "utf-8")
+    tocsin("customers", "import", str(file))
+    tocsin("customers", "opt-out", "budi@example.com")
+    tocsin("customers", "erase", "C-1", "--yes")
+    found = tocsin.json("audit")
+    assert [row["what"] for row in found] == ["customer.erased", "customer.opted-out", "customers.imported"]
+    assert found[0]["target"] == found[1]["target"] and found[0]["who"].startswith("cli:")
+    assert "C-1" not in str(found) and "budi" not in str(found).lower()

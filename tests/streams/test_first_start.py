@@ -6,9 +6,10 @@ import pytest
 
 from detector.errors import UsageError
 from streams.sections import ServiceSection, parse_document
+from streams.settings import defaults_directory
 from streams.store import Store, audit, open_store, sign_ins, tokens
 from streams.store.tokens import Scope
-from streams.web.first_start import OVERRIDE, FirstStart, check_listening, has_team_sign_in, prepare
+from streams.web.first_start import OVERRIDE, FirstStart, check_listening, has_team_sign_in, note_settings, prepare
 from tests.servers.clocks import HandClock
 from tests.servers.web import settings_of
 
@@ -28,7 +29,11 @@ def test_the_first_start_writes_a_token_for_the_owner_alone(store: Store) -> Non
     assert found.token_file.stat().st_mode & 0o777 == 0o600
     token = tokens.find(store, found.token_file.read_text().strip())
     assert token is not None and token.scope is Scope.ADMIN and token.expires_ms is None
-    assert [e.what for e in audit.entries(store)] == ["token.created", "link.created"]
+    assert [e.what for e in audit.entries(store)] == [
+        "config.first",
+        "token.created",
+        "link.created",
+    ]
 
 
 def test_each_start_gives_a_link_that_signs_in_once(store: Store) -> None:
@@ -65,6 +70,22 @@ def test_a_link_in_the_way_is_not_followed(store: Store, tmp_path: Path) -> None
     (tmp_path / "admin.token").symlink_to(elsewhere)
     found = start(store).token_file
     assert found == tmp_path / "tocsin.db.admin.token" and not elsewhere.exists()
+
+
+def test_another_configuration_than_last_time_is_noted(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "signals.yml").write_bytes((defaults_directory() / "signals.yml").read_bytes())
+    clock = HandClock()
+
+    def noted() -> bool:
+        return note_settings(store, settings_of(tmp_path), "service", clock.now_ms())
+
+    assert [noted(), noted()] == [True, False]
+    (tmp_path / "tocsin.yml").write_text("notices: {per_day: 3}\n", encoding="utf-8")
+    assert [noted(), noted()] == [True, False]
+    assert [(e.who, e.what) for e in audit.entries(store)] == [
+        ("service", "config.first"),
+        ("service", "config.changed"),
+    ]
 
 
 OIDC = {"issuer": "https://id.example", "client_id": "tocsin", "client_secret": {"env": "SECRET"}}

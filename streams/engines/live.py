@@ -33,6 +33,8 @@ READ_ROWS = 16
 """So many rows of the log are read at once: a few megabytes."""
 WAKE_S = 0.1
 """How often the log and the inbox are looked at where nothing comes."""
+AT_ONCE = 100
+"""So many notices go out before the file is read on."""
 ANSWER_S = 0.2
 """A person's command and a new case wait so long for a commit, at most, while events come."""
 
@@ -274,5 +276,5 @@ class Follower:
     def _commit(self) -> None:
         self._worker.commit()
         now_ms = self._clock.now_ms()
-        if self._notifier is not None and self._notifier.work(now_ms):
+        if self._notifier is not None and self._notifier.work(now_ms, AT_ONCE):
             self._worker.persist(lambda: self._runner.commit(now_ms))

@@ -104,10 +104,16 @@ class Notifier:
         self._persist(lambda: self._outbox.settle(results, now_ms))
         return len(left)
 
-    def work(self, now_ms: int) -> int:
-        """Send what is due and allowed at this moment; returns how many rows changed. End with `close`."""
+    def work(self, now_ms: int, most: int | None = None) -> int:
+        """Send what is due and allowed at this moment; returns how many rows changed. End with `close`.
+
+        Parameters
+        ----------
+        most : int, optional
+            Begin nothing more once so many rows have changed.
+        """
         self._runner = self._runner or asyncio.Runner()
-        return self._runner.run(self._work(now_ms))
+        return self._runner.run(self._work(now_ms, most))
 
     def close(self) -> None:
         """Let go of the channels' connections, after `work`."""
@@ -162,10 +168,10 @@ class Notifier:
 
     # --- rounds ---------------------------------------------------------------------------------------------------
 
-    async def _work(self, now_ms: int) -> int:
+    async def _work(self, now_ms: int, most: int | None) -> int:
         changed = 0
         while True:
-            now = await self.step(now_ms)
+            now = await self.step(now_ms, claim=most is None or changed < most)
             changed += now
             tasks = self.under_way()
             if tasks:

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
@@ -246,6 +247,34 @@ def test_a_slow_channel_does_not_hold_up_another(world: World) -> None:
     whatsapp = Scripted(before=lambda outgoing: order.append("wa"))
     world.work(lines={"email": Line(Slow()), "whatsapp": Line(whatsapp)})
     assert order == ["wa", "mail"]
+
+
+def test_a_bounded_piece_of_work_leaves_the_others_for_the_next(world: World) -> None:
+    for i in range(20):
+        world.queue(f"m{i:02}", customer=i % 3, case=f"c{i}")
+        world.put(cases=[a_case(f"c{i}")])
+    channel = Scripted()
+    notifier = world.notifier(channel)
+    notifier.work(NOW_MS, 4)
+    assert 4 <= len(channel.handed) < 20
+    notifier.work(NOW_MS)
+    notifier.close()
+    assert len(channel.handed) == 20
+
+
+def test_the_customers_own_cap_holds_for_what_really_went_out(world: World) -> None:
+    world.policy = msgspec.structs.replace(world.policy, per_day=2)
+    for i in range(4):
+        world.put(cases=[a_case(f"c{i}")])
+        stale_ms = NOW_MS + (6 if i < 3 else 30) * HOUR_MS
+        world.queue(f"m{i}", case=f"c{i}", at_ms=NOW_MS + i, stale_ms=stale_ms)
+    channel = Scripted()
+    world.work(channel, NOW_MS + 9)
+    assert channel.ids == ["m0", "m1"]
+    assert world.states() == {"m0": "sent", "m1": "sent", "m2": "suppressed", "m3": "waiting"}
+    assert world.attempts("m2") == [("email", "suppressed", "frequency-cap")]
+    world.work(channel, NOW_MS + 24 * HOUR_MS + 9)
+    assert channel.ids == ["m0", "m1", "m3"]
 
 
 # --- the gate, as far as the store is concerned (its rules: test_outbox_gate.py) ---------------------------------------

@@ -30,6 +30,12 @@ def store(replayed: Path, tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
+def live(store: Store) -> None:
+    """Make it a live store, where commands wait for the engines."""
+    store.set_meta("mode", b"live")
+
+
+@pytest.fixture
 def ask(store: Store) -> Iterator[Asking]:
     with asking(store, Scope.OPERATE) as found:
         yield found
@@ -82,7 +88,9 @@ def test_of_two_who_act_on_what_they_saw_the_second_is_told_that_it_has_changed(
     assert (problem["code"], problem["state"]) == ("state-changed", "resolved")
 
 
-def test_where_no_engine_answers_the_request_says_where_to_ask(ask: Asking, store: Store, case: str) -> None:
+def test_where_no_engine_answers_the_request_says_where_to_ask(
+    ask: Asking, store: Store, case: str, live: None
+) -> None:
     left = ask("POST", f"{case}/acknowledge", status=202, headers=JUST)
     number = left.json()["id"]
     assert left.headers["location"] == f"/v1/commands/{number}"
@@ -93,9 +101,17 @@ def test_where_no_engine_answers_the_request_says_where_to_ask(ask: Asking, stor
     assert ask.get("/v1/commands/999", status=404)["code"] == "not-found"
 
 
-def test_it_is_waited_for_no_longer_than_some_seconds(ask: Asking, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_waited_for_no_longer_than_some_seconds(
+    ask: Asking, case: str, live: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(commands, "WAIT_S", 0.1)
     assert ask.post(f"{case}/acknowledge", status=202)["state"] == "waiting"
+
+
+def test_on_a_recording_where_nothing_runs_it_is_applied_at_once(ask: Asking, store: Store, case: str) -> None:
+    assert ask.post(f"{case}/assign", {"to": "ani"})["assignee"] == "ani"
+    assert "already" in ask.post(f"{case}/assign", {"to": "ani"}, status=409)["detail"]
+    assert store.waiting() == []
 
 
 def test_a_channels_report_is_no_command_of_people(ask: Asking, store: Store) -> None:
@@ -246,7 +262,7 @@ def test_what_went_wrong_may_be_tried_again_under_its_key(ask: Asking, at_work: 
 
 
 def test_a_command_that_was_not_answered_yet_is_waited_for_and_not_left_again(
-    ask: Asking, store: Store, case: str
+    ask: Asking, store: Store, case: str, live: None
 ) -> None:
     headers = {**JUST, "Idempotency-Key": "k"}
     first = ask("POST", f"{case}/hold", status=202, headers=headers).json()
@@ -256,7 +272,9 @@ def test_a_command_that_was_not_answered_yet_is_waited_for_and_not_left_again(
     assert len(inbox(store)) == 1
 
 
-def test_a_crash_between_the_command_and_its_answer_leaves_it_once(ask: Asking, store: Store, case: str) -> None:
+def test_a_crash_between_the_command_and_its_answer_leaves_it_once(
+    ask: Asking, store: Store, case: str, live: None
+) -> None:
     who = ask.get("/v1/me")["who"]
     ask("POST", f"{case}/hold", status=202, headers={**JUST, "Idempotency-Key": "k"})
     with store.transaction() as connection:  # as the crash left it: begun, and the command noted
@@ -292,7 +310,7 @@ def test_a_key_is_short_printable_text(ask: Asking, case: str, store: Store, key
     assert inbox(store) == []
 
 
-def test_a_command_holds_who_asked(ask: Asking, store: Store, case: str) -> None:
+def test_a_command_holds_who_asked(ask: Asking, store: Store, case: str, live: None) -> None:
     who = ask.get("/v1/me")["who"]
     ask("POST", f"{case}/split", status=202, headers=JUST, json={"anomalies": ["a", "b", "a"]})
     assert inbox(store) == [Command(Verb.SPLIT, case[10:], who, anomalies=("a", "b"))]

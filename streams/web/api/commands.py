@@ -9,7 +9,8 @@ from starlette.concurrency import run_in_threadpool
 
 from detector.desk.records import Command
 from detector.watch.control import Fact, Withdrawn
-from streams.store import audit, idempotency, inbox
+from streams.engines.waiting import apply_waiting
+from streams.store import RECORDING, audit, idempotency, inbox
 from streams.store.inbox import Posted
 from streams.web.access import Principal, Read
 from streams.web.api.errors import answer, missing, responses
@@ -59,6 +60,8 @@ async def told(request: Request, principal: Principal, wish: Wish, what: str, ta
         number = mine.posted
     else:
         number = await run_in_threadpool(_post, web, principal, wish, what, target, mine)
+    if await run_in_threadpool(lambda: web.store.mode) == RECORDING:  # nothing runs on it
+        await run_in_threadpool(apply_waiting, web.store, web.clock)
     at_once = "respond-async" in request.headers.get("prefer", "")
     found = await _wait(web, number, 0.0 if at_once else WAIT_S)
     if found.state == "waiting":

@@ -22,7 +22,7 @@ from starlette.concurrency import run_in_threadpool
 from detector.decode.customers import customer_key
 from detector.desk.records import Case, CustomerState, Grade, LedgerRow
 from streams.outbox.channel import masked
-from streams.store import documents, queries
+from streams.store import audit, documents, queries
 from streams.store.customers_csv import BadRow, checked
 from streams.store.directory import Customer
 from streams.web.access import Admin, Operate, Principal, Read, Scope
@@ -273,7 +273,7 @@ def put_customer(request: Request, customer: CustomerPath, given: CustomerGiven,
 
     def also(connection: sa.Connection) -> None:
         # The hash is that of the id as it was normalised.
-        who = _target(_key(web, row.id))
+        who = audit.customer(_key(web, row.id))
         record(connection, web, principal, "customer.put", who, "", web.clock.now_ms())
 
     done = web.directory.put(row, also)
@@ -346,17 +346,13 @@ def _hit(web: Web, key: int, case: Case, row: LedgerRow) -> dict[str, Any]:
     return {**affected, "case": documents.case_document(case), "withdrawn": row.withdrawn, "why": why}
 
 
-def _target(key: int) -> str:
-    return f"customer:{key & (2**64 - 1):016x}"
-
-
 def _audited(web: Web, principal: Principal, what: str, key: int) -> Callable[[sa.Connection], None]:
     return partial(
         record,
         web=web,
         principal=principal,
         what=what,
-        target=_target(key),
+        target=audit.customer(key),
         detail="",
         now_ms=web.clock.now_ms(),
     )

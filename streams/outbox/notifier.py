@@ -184,11 +184,16 @@ class Notifier:
         ended = [(self._tasks.pop(task), task.result()) for task in list(self._tasks) if task.done()]
         if not ended:
             return 0
-        results = await self._in_store(lambda: [self._came(one, sent, now_ms) for one, sent in ended])
-        await self._write(lambda: self._outbox.settle(results, now_ms))
+        said = [(one.item, sent, self._came(one, sent, now_ms)) for one, sent in ended]
+
+        def write() -> None:
+            results = [self._becomes(item, sent, now_ms, down=down) for item, sent, down in said]
+            self._outbox.settle(results, now_ms)
+
+        await self._write(write)
         self._at("settled")
         self._tell_circuits(now_ms)
-        return len(results)
+        return len(said)
 
     async def _sweep(self, now_ms: int) -> int:
         """Clear away what went stale where nothing looks: behind a limit, or on a channel that is down."""
@@ -228,8 +233,13 @@ class Notifier:
         """Ask the gate about what is claimed now, and hand it over; returns how many were not."""
         if not claimed:
             return 0
-        items = [one.item for one in claimed]
-        answers, self.killed = await self._in_store(lambda: (self._chooser.ask(items, now_ms), killed(self._store)))
+        items, answers = [one.item for one in claimed], dict[str, Answered]()
+
+        def look() -> None:
+            answers.update(self._chooser.ask(items, now_ms))
+            self.killed = killed(self._store)
+
+        await self._write(look)  # tried again like a write: what is claimed must not be left behind
         back: list[Result] = []
         for one in claimed:
             item, answered = one.item, answers[one.item.notice]
@@ -286,14 +296,14 @@ class Notifier:
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
-    def _came(self, one: UnderWay, sent: Sent, now_ms: int) -> Result:
-        """Take what came of an attempt: what becomes of the row, of the channel, of the limits."""
+    def _came(self, one: UnderWay, sent: Sent, now_ms: int) -> bool:
+        """Take what an attempt says of the channel and of the limits; returns whether the channel was down before."""
         way = self._ways[one.item.channel]
         before, way.breaker = way.breaker, circuits.after(way.breaker, sent, now_ms, self._chance())
         way.under_way.discard(one.item.customer)
         went = sent.outcome in (Outcome.SENT, Outcome.UNKNOWN)
         self._chooser.limits.end(one.counted, now_ms if went else None)
-        return self._becomes(one.item, sent, now_ms, down=before.state(now_ms) is not Circuit.CLOSED)
+        return before.state(now_ms) is not Circuit.CLOSED
 
     def _becomes(self, item: Item, sent: Sent, now_ms: int, *, down: bool = False) -> Result:
         way = self._ways.get(item.channel)

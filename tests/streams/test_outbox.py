@@ -4,8 +4,9 @@ import asyncio
 import io
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,7 +14,7 @@ import sqlalchemy as sa
 
 from detector.desk.records import CustomerState, Delivered, Kind
 from detector.desk.wording import Message
-from detector.errors import ConfigError, UsageError
+from detector.errors import ConfigError, UnreachableError, UsageError
 from streams.outbox import people
 from streams.outbox.channel import Line, OnUnknown, Outcome, Outgoing, Sent, available, load, load_line, masked
 from streams.outbox.channels.log import LogChannel
@@ -109,6 +110,36 @@ def test_a_channel_that_breaks_its_contract_leaves_the_message_unknown_and_holds
     world.work(Scripted(ValueError("b0@example.com"), on_unknown=OnUnknown.HOLD))
     assert world.states() == {"a": "unknown", "b": "sent"}
     assert world.attempts("a") == [("email", "unknown", "internal: the channel broke: ValueError")]
+
+
+@pytest.mark.parametrize("point", ["claimed", "handed-over"])
+def test_a_store_that_cannot_be_read_for_a_moment_leaves_nothing_claimed(world: World, point: str) -> None:
+    world.queue()
+    broken: list[str] = []
+
+    def persist(write: Callable[[], None]) -> None:
+        try:
+            write()
+        except UnreachableError:
+            write()
+
+    def fail(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if broken == [point] and "FROM notices" in statement:
+            broken.append("was read")
+            message = "unable to open database file"
+            raise sqlite3.OperationalError(message)
+
+    def at(found: str) -> None:
+        if found == point and not broken:
+            broken.append(found)
+
+    sa.event.listen(world.store.engine, "before_cursor_execute", fail)
+    channel = Scripted(Outcome.FAILED)
+    world.work(channel, persist=persist, at=at)
+    sa.event.remove(world.store.engine, "before_cursor_execute", fail)
+    assert broken == [point, "was read"]
+    assert channel.ids == ["n1"]
+    assert world.state() == "failed"
 
 
 # --- trying again -----------------------------------------------------------------------------------------------------

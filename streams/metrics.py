@@ -181,6 +181,8 @@ class Metrics(Collector):
     """Open anomalies and their signals."""
     _closed_ms: int | None = None
     _lock: Lock = field(default_factory=Lock)
+    points: tuple[Operating, ...] = ()
+    """Where the signals stand."""
 
     def __post_init__(self) -> None:
         self._values = {metric.name: {} for metric in METRICS}
@@ -243,8 +245,9 @@ class Metrics(Collector):
 
     def stand(self, points: Iterable[Operating], spent: Iterable[Spent]) -> None:
         """Take where the signals stand, and what was spent of the budgets."""
+        self.points = tuple(points)
         with self._lock:
-            for point in points:
+            for point in self.points:
                 self._set(SHIFT, point.shift_nats, point.signal)
                 for level in point.levels:
                     name = level_name(level.level)

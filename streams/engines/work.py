@@ -12,6 +12,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from detector.errors import TocsinError
 from detector.pipeline import Effects
 from streams.clock import Clock
@@ -139,6 +141,7 @@ class Work:
         return {
             "config_error": self._configuration.error,
             "metrics": metrics.exposition(),
+            "operating": [msgspec.to_builtins(point) for point in metrics.points],
             "next": progress.next,
             "entered_ms": progress.entered_ms,
             "committed_ms": progress.committed_ms,

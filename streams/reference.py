@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -23,11 +24,18 @@ from detector.fields import duration_text
 from detector.signals import Condition
 from streams.cli.common import Command, Group
 from streams.cli.main import cli
+from streams.clock import SystemClock
 from streams.metrics import METRICS, SERVICE_METRICS, MetricDoc
 from streams.outbox.channel import Common, available, provider
 from streams.sections import Document, Duration, SecretReference
-from streams.settings import SIGNALS, defaults_directory
+from streams.settings import SIGNALS, defaults_directory, load
+from streams.store import open_store
+from streams.store.directory import CustomerDirectory
 from streams.store.feedtypes import TYPES, Data
+from streams.web.api.openapi import document
+from streams.web.api.page import page
+from streams.web.app import create_app
+from streams.web.context import Web
 
 _MADE = "<!-- Written by `make docs`; do not edit. -->"
 
@@ -171,7 +179,15 @@ def pages() -> dict[str, str]:
         "commands.md": _commands_page(),
         "metrics.md": _metrics_page(),
         "events.md": _events_page(),
+        "api.md": _api_page(),
     }
+
+
+def _api_page() -> str:
+    """Return the API's page: its document is made from the routes of an app, which needs a store to stand on."""
+    with TemporaryDirectory() as folder, open_store(Path(folder) / "none.db", create=True) as store:
+        web = Web(load(defaults_directory()), store, CustomerDirectory(store), SystemClock())
+        return f"{_MADE}\n\n" + page(document(create_app(web)))
 
 
 def _events_page() -> str:

@@ -536,8 +536,13 @@ def checked(model: type[M], value: object, where: str) -> M:
 
 _ALLOWED = {
     "bool_type": "true or false",
+    "bool_parsing": "true or false",
     "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
     "float_type": "a number",
+    "float_parsing": "a number",
+    "string_too_short": "a text that is not empty",
     "string_type": "text",
     "dict_type": "a mapping",
     "model_type": "a mapping",
@@ -565,11 +570,13 @@ def _problems(where: str, details: ErrorDetails, root: type[BaseModel]) -> list[
         found, allowed = "nothing", "a value"
     elif kind == _SECRET:
         found = "the secret itself"
+    elif kind == "greater_than":
+        allowed = f"a number above {context['gt']:g}"
     elif kind == "greater_than_equal":
         allowed = f"a number of at least {context['ge']:g}"
     elif kind == "less_than_equal":
         allowed = f"a number of at most {context['le']:g}"
-    elif kind == "literal_error":
+    elif kind in ("literal_error", "enum"):
         allowed = str(context["expected"]).replace("'", "")
     return [Problem(_at(where, path), found, allowed, do)]
 

@@ -1,6 +1,7 @@
 """`tocsin init` and `tocsin check`, as a person and a script meet them."""
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,34 @@ def test_a_channel_that_cannot_send_is_warned_of_where_notices_are_to_be_sent(
     printed = capsys.readouterr().out
     assert said in printed
     assert printed.count("on which this version cannot send") == sum("[" in path for path in warned)
+
+
+def test_every_mistake_in_a_channels_options_is_listed_with_its_path_and_no_secret(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = """
+    notices: {send: true, channels: [email, whatsapp]}
+    channels:
+      email: {by: smtp, port: 99999, per_day: many, per_second: 0, on_unknown: ask, passwort: s3cret, password: s3cret}
+      whatsapp: {by: qontaq}
+    """
+    (shop / "tocsin.yml").write_text(textwrap.dedent(text), "utf-8")
+    code, found = check(capsys, shop)
+    assert code == 2
+    said = {error["path"].removeprefix("tocsin.yml: channels."): error for error in found["errors"]}
+    assert {path: error["allowed"] for path, error in said.items() if path != "email.passwort"} == {
+        "email.per_day": "a whole number",
+        "email.per_second": "a number above 0",
+        "email.on_unknown": "resend or hold",
+        "email.host": "a value",
+        "email.port": "a number of at most 65535",
+        "email.password": "{env: NAME} or {file: PATH}",
+        "email.sender": "a value",
+        "whatsapp.by": "apprise, log, qontak, smtp, webhook or whatsapp-cloud",
+    }
+    assert "s3cret" not in json.dumps(found)
+    assert said["email.passwort"]["do"] == 'did you mean "password"?'
+    assert said["whatsapp.by"]["do"] == 'did you mean "qontak"?'
 
 
 def test_a_secret_that_is_not_there_is_an_error(

@@ -133,6 +133,25 @@ def link_command(scope: str, span: str, config: Path | None, db: str, as_json: b
         click.echo(link)
 
 
+@command.command("sign-out", example="tocsin token sign-out ani@shop.example")
+@click.argument("person", metavar="[PERSON]", required=False)
+@config_option
+@db_option
+@json_option
+def sign_out_command(person: str | None, config: Path | None, db: str, as_json: bool) -> None:
+    """Sign PERSON out of every browser, or everybody where nobody is named: at once, on the server."""
+    from streams.clock import SystemClock
+    from streams.store import sign_ins
+
+    who = None if person is None else f"person:{person.removeprefix('person:')}"
+    with _open(db, config) as store:
+        closed = sign_ins.close_all(store, _login(), SystemClock().now_ms(), who=who)
+    if as_json:
+        common.print_json({"browsers": closed})
+    else:
+        common.say(f"{closed} browsers are signed out")
+
+
 def _open(db: str, config: Path | None) -> "Store":
     """Open the store; with a configuration a new one is made, so that a token can be there before the service is."""
     from streams.settings import load

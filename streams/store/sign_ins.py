@@ -117,6 +117,15 @@ def close_session(store: Store, session: Session, now_ms: int) -> None:
             audit.record(connection, store.tenant, session.who, "signed-out", "", "", now_ms)
 
 
+def close_all(store: Store, by: str, now_ms: int, *, who: str | None = None) -> int:
+    """Sign out everybody, or one person wherever they are signed in; return how many browsers it was."""
+    these = [t.session.c.tenant == store.tenant, *([] if who is None else [t.session.c.who == who])]
+    with store.transaction() as connection:
+        closed = connection.execute(sa.delete(t.session).where(*these)).rowcount
+        audit.record(connection, store.tenant, by, "signed-out-by-command", who or "", f"{closed} browsers", now_ms)
+    return closed
+
+
 def _opened(
     connection: sa.Connection, tenant: str, who: str, scope: Scope, how: str, now_ms: int, idle_ms: int, old: str
 ) -> tuple[str, Session]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from streams.store import open_store, tokens
+from streams.store import audit, open_store, sign_ins, tokens
 from streams.web.app import create_app
 from tests.servers.clocks import HandClock
 from tests.servers.web import client, web
@@ -38,6 +38,17 @@ def test_for_people_the_token_alone_is_on_standard_output(tocsin: Tocsin) -> Non
 def test_a_link_leads_to_the_sign_in(tocsin: Tocsin) -> None:
     assert tocsin("token", "link").startswith("http://127.0.0.1:8321/sign-in?code=")
     assert tocsin.json("token", "link", "--scope", "operate", "--for", "5m")["scope"] == "operate"
+
+
+def test_a_person_or_everybody_is_signed_out_on_the_server(tocsin: Tocsin) -> None:
+    now_ms = HandClock().now_ms()
+    with open_store(tocsin.db) as store:
+        for name in ("ani", "ani", "budi"):
+            sign_ins.open_session(store, f"person:{name}", tokens.Scope.READ, "by test", now_ms, idle_ms=1_000)
+        assert tocsin.json("token", "sign-out", "ani") == {"browsers": 2}
+        tocsin("token", "sign-out")
+        assert "1 browsers are signed out" in tocsin.err
+        assert audit.newest(store, limit=2)[1].target == "person:ani"
 
 
 def test_with_a_configuration_a_token_is_there_before_the_service(

@@ -152,4 +152,5 @@ class CaseFile(msgspec.Struct, kw_only=True):
             unknown=self.tally.get(UNKNOWN, 0),
             holdout=self.tally.get(HELD_OUT, 0),
             compared=self.tally.get(COMPARED, 0),
+            told=int((self.ledger.active & (self.ledger["told_episode"] > 0)).sum()),
         )

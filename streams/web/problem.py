@@ -1,5 +1,6 @@
 """Errors as RFC 9457 problem details (`application/problem+json`): the one form in which the service says no."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -13,6 +14,13 @@ from starlette.exceptions import HTTPException
 from detector.errors import TocsinError, UnreachableError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
+MOST_ERRORS = 50
+_OURS = {
+    "extra_forbidden": "no such field",
+    "missing": "a value",
+    "json_invalid": "JSON",
+    "model_attributes_type": "an object",
+}
 
 
 @dataclass
@@ -53,10 +61,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
         found = [
-            {"path": ".".join(map(str, entry["loc"])), "found": _short(entry.get("input")), "allowed": entry["msg"]}
-            for entry in error.errors()
+            {"path": ".".join(map(str, e["loc"])), "found": _found(e), "allowed": _allowed(e)}
+            for e in error.errors()[:MOST_ERRORS]
         ]
-        detail = "; ".join(f"{entry['path']}: {entry['allowed']}" for entry in found[:5])
+        detail = "; ".join(f"{e['path']}: expected {e['allowed']}, found {e['found']}" for e in found[:5])
         return response(422, "invalid-request", detail, more={"errors": found})
 
     for kind in (ProblemError, TocsinError):
@@ -81,6 +89,18 @@ async def _known(_request: Request, error: Exception) -> JSONResponse:
     found = of(error)
     assert found is not None
     return found
+
+
+def _allowed(error: Mapping[str, Any]) -> str:
+    """Return what a field may be, in our words."""
+    text = _OURS.get(error["type"], str(error["msg"]))
+    for begin in ("Input should be ", "expected "):
+        text = text.removeprefix(begin)
+    return re.sub(r"^(String|List|Dictionary|Data) should (match|have) ", "", text)
+
+
+def _found(error: Mapping[str, Any]) -> str:
+    return "nothing" if error["type"] == "missing" else _short(error.get("input"))
 
 
 def _short(value: object) -> str:

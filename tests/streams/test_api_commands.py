@@ -168,7 +168,7 @@ def test_a_case_goes_on_in_one_that_is_there(ask: Asking, store: Store, case: st
 # --- facts --------------------------------------------------------------------------------------------------------
 
 
-def test_a_mute_is_told_listed_and_ended(ask: Asking, at_work: None) -> None:
+def test_a_mute_is_told_listed_and_ended(ask: Asking, at_work: None, store: Store) -> None:
     given = {"signal": "payment-declines", "where": {"bank": "BRI"}, "for": "2h", "text": "BRI tests"}
     told = ask.post("/v1/mutes", given, status=201)
     assert (told["kind"], told["state"], told["warnings"]) == ("mute", "active", [])
@@ -176,6 +176,8 @@ def test_a_mute_is_told_listed_and_ended(ask: Asking, at_work: None) -> None:
     assert ask("DELETE", f"/v1/mutes/{told['id']}").json()["state"] == "ended"
     assert ask("DELETE", f"/v1/mutes/{told['id']}", status=409).json()["code"] == "refused"
     assert ask("DELETE", "/v1/mutes/00000000", status=404).json()["code"] == "not-found"
+    kept = [(entry.what, entry.target) for entry in audit.entries(store) if entry.what.startswith("fact.")]
+    assert kept == [(what, f"fact:{told['id']}") for what in ("fact.mute", "fact.ended", "fact.ended")]
 
 
 def test_a_deployment_and_planned_work_are_facts(ask: Asking, at_work: None) -> None:

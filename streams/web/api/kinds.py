@@ -59,13 +59,13 @@ Moment = Annotated[
 ]
 """A time in a request, as epoch milliseconds."""
 Flag = Annotated[bool, BeforeValidator(_boolean)]
-Limit = Annotated[int, BeforeValidator(_integer), Field(ge=1, le=200, description="Rows of a page, at most.")]
+Limit = Annotated[int, Field(ge=1, le=200, description="Rows of a page, at most."), BeforeValidator(_integer)]
 Cursor = Annotated[
     str | None, Field(max_length=500, description="Where to go on: the `next` of the page before. None: at the start.")
 ]
-Line = Annotated[str, BeforeValidator(_text), Field(max_length=200)]
+Line = Annotated[str, Field(max_length=200), BeforeValidator(_text)]
 """A short text in a request."""
-Id = Annotated[str, BeforeValidator(_text), Field(min_length=1, max_length=200)]
+Id = Annotated[str, Field(min_length=1, max_length=200), BeforeValidator(_text)]
 
 Time = Annotated[
     str,

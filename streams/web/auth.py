@@ -70,7 +70,10 @@ class Auth:
             somebody who may do nothing here.
         """
         kind, _, text = request.headers.get("authorization", "").partition(" ")
-        if kind.lower() == "bearer":
+        foreign = not text.strip().startswith(tokens.PREFIX) and self.surroundings.from_proxy(request)
+        if (
+            kind.lower() == "bearer" and not foreign
+        ):  # a proxy may hand the provider's token over: that is no word to us
             return await self._by_token(request, text.strip())
         session = await self.session(request)
         if session is not None:

@@ -67,6 +67,15 @@ def test_without_a_name_and_a_role_nobody_gets_in(store: Store, headers: Any, st
         assert page.status_code == 403 and "may not enter" in page.text
 
 
+def test_the_providers_token_that_the_proxy_hands_over_is_not_taken_for_ours(store: Store) -> None:
+    for token, address, status in (
+        ("Bearer eyJhbGciOiJSUzI1NiJ9.e30.x", PROXY, 200),
+        ("Bearer eyJhbGciOiJSUzI1NiJ9.e30.x", OTHER, 401),
+        ("Bearer toc_x", PROXY, 401),
+    ):
+        assert ask(store, address, {**ANI, "Authorization": token}).status_code == status
+
+
 def test_the_headers_names_are_settings(store: Store) -> None:
     names = {"user_header": "Remote-User", "role_header": "Remote-Groups"}
     assert ask(store, PROXY, {"Remote-User": "ani", "Remote-Groups": "support"}, **names).json()["scope"] == "operate"

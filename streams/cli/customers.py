@@ -120,21 +120,36 @@ def opt_out_command(customer: str, db: str) -> None:
 @click.argument("customer", metavar="CUSTOMER")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @db_option
-def erase_command(customer: str, yes: bool, db: str) -> None:
-    """Forget who a customer is, for good: name, addresses, aliases.
+@json_option
+def erase_command(customer: str, yes: bool, db: str, as_json: bool) -> None:
+    """Forget who a customer is, for good: name, addresses, aliases, also where refused records and remarks name them.
 
-    Counts and cases stay; they hold a salted hash only. Backups keep what they have.
+    Counts and cases stay; they hold a salted hash only. It says what was removed, and what is left. Backups keep what
+    they have.
     """
     from streams.store import open_store
     from streams.store.directory import CustomerDirectory
+    from streams.store.erasing import BACKUPS
 
     with open_store(db) as store:
         directory = CustomerDirectory(store)
         key = directory.find(customer)
         if not yes:
             click.confirm("Removes the name, addresses and aliases; it can't be undone. Go on?", abort=True, err=True)
-        directory.erase(key, _noted(store, "customer.erased", key))
-    common.say("Erased")
+        found = directory.erase(key, _noted(store, "customer.erased", key))
+    if as_json:
+        common.print_json(found.document())
+        return
+    common.say(
+        f"Erased: {found.customers:,} rows of the directory, {found.aliases:,} aliases, the bytes of "
+        f"{found.dead_letters:,} dead letters, their names in {found.remarks:,} remarks"
+    )
+    common.say(f"Left: a hash that names nobody, in {found.cases:,} cases and {found.notices:,} notices")
+    if found.intake_rows:
+        common.say(f"Left: {found.intake_rows:,} blocks of events not worked off yet, each deleted once it is")
+    if found.copies:
+        common.say(f"Left: {', '.join(found.copies)} beside the store, of an earlier version; remove them")
+    common.say(BACKUPS)
 
 
 def _noted(store: "Store", what: str, key: int | None = None) -> "Also":

@@ -32,6 +32,9 @@ ERASED = "(erased)"
 """Stands for a customer of whom only the hash is left."""
 VERSION = "directory_version"
 """Changes with every change of an id or alias."""
+BACKUPS = (
+    "Backups and files that were exported before still hold what they held; let them run out, or erase there again."
+)
 CHECKPOINT_MS = 2_000
 _LETTER = msgspec.msgpack.Decoder(Told)
 _PAGE = 500
@@ -69,6 +72,15 @@ class Erased:
     notices: int
     intake_rows: int
     copies: list[str] = field(default_factory=list)
+
+    def document(self) -> dict[str, Any]:
+        """Return it as machines read it."""
+        gone = ("customers", "aliases", "dead_letters", "remarks")
+        left = ("cases", "notices", "intake_rows", "copies")
+        return {
+            "removed": {name: getattr(self, name) for name in gone},
+            "remains": {**{name: getattr(self, name) for name in left}, "backups": BACKUPS},
+        }
 
 
 def erase(store: Store, key: int, also: Also | None = None) -> Erased:

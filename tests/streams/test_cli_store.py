@@ -406,7 +406,9 @@ def test_customers_are_imported_shown_opted_out_and_erased(tocsin: Tocsin, tmp_p
     assert tocsin.json("customers", "show", "+62 812 3456 7890")["consent"] == ["all"]
     tocsin("customers", "opt-out", "N-1")
     assert tocsin.json("customers", "show", "N-1")["consent"] == []
-    tocsin("customers", "erase", "N-1", "--yes")
+    found = tocsin.json("customers", "erase", "N-1", "--yes")
+    assert found["removed"] == {"customers": 1, "aliases": 1, "dead_letters": 0, "remarks": 0}
+    assert found["remains"]["copies"] == []
     tocsin("customers", "show", "N-1", exits=2)
     assert tocsin.json("customers")["known"] == 2_899
     assert "2,899 customers" in tocsin("customers", "show")

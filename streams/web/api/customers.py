@@ -143,9 +143,6 @@ class Imported(Shown):
     more: int = described("So many more.")
 
 
-_BACKUPS = "Backups and files that were exported before still hold what they held; let them run out, or erase again."
-
-
 @streamed.post(
     "/v1/customers/import",
     operation_id="importCustomers",
@@ -222,9 +219,7 @@ def erase_customer(request: Request, given: Erasing, principal: Admin) -> Erased
     web = web_of(request)
     key = key_of(web, given.customer)
     found = web.directory.erase(key, _audited(web, principal, "customer.erased", key))
-    names = ("customers", "aliases", "dead_letters", "remarks")
-    left = {name: getattr(found, name) for name in ("cases", "notices", "intake_rows", "copies")}
-    return show(Erased, removed={n: getattr(found, n) for n in names}, remains={**left, "backups": _BACKUPS})
+    return show(Erased, **found.document())
 
 
 @router.post(

@@ -6,252 +6,41 @@ once, in the words of `detector.errors.Problem`.
 
 import re
 from dataclasses import replace
-from datetime import date
-from ipaddress import ip_address, ip_network
-from typing import Annotated, Any, Literal, LiteralString, NoReturn, Self, TypeVar
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, available_timezones
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails
 
-from detector.budgets import BUDGET_ALLOWED, parse_budget
-from detector.calendar import COUNTRY, ZONE, Like, OwnDay, known_countries
+from detector.calendar import COUNTRY, ZONE
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, Budget, QuietHours
 from detector.errors import ConfigError, Problem
-from detector.fields import Fields, did_you_mean, duration_text, join, listed, parse_duration_ms, shown
-from detector.signals import Condition, Severity, parse_conditions
+from detector.fields import did_you_mean, join, listed, shown
+from detector.signals import Condition
+from streams.kinds import (
+    INNER,
+    SECRET,
+    BudgetText,
+    Channels,
+    Contacts,
+    Country,
+    Hosts,
+    Issuer,
+    Name,
+    Networks,
+    Origin,
+    OwnDays,
+    Proxies,
+    QuietTimes,
+    Severities,
+    Texts,
+    TimeZone,
+    or_empty,
+    refuse,
+)
+from streams.kinds import Duration as Duration
 
-_QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_HOST = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-
-
-_INNER: LiteralString = "problems"
-"""Type of an error that carries the problems of a value with fields of its own."""
-_SECRET: LiteralString = "secret"
-"""Type of an error whose input is not shown."""
-
-
-def _refuse(allowed: str, do: str = "", *, kind: LiteralString = "refused") -> NoReturn:
-    raise PydanticCustomError(kind, "{allowed}", {"allowed": allowed, "do": do})
-
-
-# --- kinds of values ------------------------------------------------------------------------------------------------
-
-
-class Duration(BeforeValidator):
-    """Reads a duration within bounds as milliseconds."""
-
-    def __init__(self, low_ms: int, high_ms: int, *, none: bool = False) -> None:
-        def read(value: object) -> int | None:
-            if none and value == "none":
-                return None
-            ms = parse_duration_ms(value)
-            if ms is None:
-                _refuse("a duration such as 10s" + (", or none" if none else ""))
-            if not low_ms <= ms <= high_ms:
-                _refuse(f"a duration from {duration_text(low_ms)} to {duration_text(high_ms)}")
-            return ms
-
-        super().__init__(read)
-
-
-def _budget(value: object) -> Budget:
-    budget = parse_budget(value)
-    if budget is None:
-        _refuse(BUDGET_ALLOWED)
-    return budget
-
-
-def _quiet_hours(value: object) -> QuietHours:
-    if value == "none":
-        return QuietHours(0, 0)
-    match = _QUIET.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        _refuse('local times of day such as "21:00-07:00", or none')
-    start_hour, start_minute, end_hour, end_minute = map(int, match.groups())
-    return QuietHours(start_hour * 60 + start_minute, end_hour * 60 + end_minute)
-
-
-def _contacts(value: object) -> tuple[Condition, ...]:
-    fields = Fields("")
-    conditions = parse_conditions(fields, value, "")
-    if fields.problems:
-        raise PydanticCustomError(_INNER, _INNER, {"problems": fields.problems})
-    if not conditions:
-        _refuse("conditions: {field: value}", "with none, every event would be a contact")
-    return conditions
-
-
-def _time_zone(value: object) -> str:
-    try:
-        if isinstance(value, str):
-            return ZoneInfo(value).key
-    except (KeyError, ValueError, OSError):
-        pass
-    _refuse("a time zone such as Asia/Jakarta", did_you_mean(value, available_timezones()))
-
-
-def _country(value: object) -> str | None:
-    if value == "none":
-        return None
-    known = known_countries()
-    if isinstance(value, str) and value in known:
-        return value
-    _refuse("a country's code of two letters such as ID, or none", did_you_mean(value, known))
-
-
-MAX_OWN_DAYS = 500
-MAX_SPAN_DAYS = 60
-
-
-def _own_days(value: object) -> tuple[OwnDay, ...]:
-    fields = Fields("")
-    items = fields.items([] if value is None else value, "")
-    if len(items) > MAX_OWN_DAYS:
-        fields.complain("", f"{len(items)} entries", f"at most {MAX_OWN_DAYS}")
-    found = [_own_day(fields, item, path) for path, item in items]
-    if fields.problems:
-        raise PydanticCustomError(_INNER, _INNER, {"problems": fields.problems})
-    return tuple(own for own in found if own is not None)
-
-
-def _own_day(fields: Fields, item: object, path: str) -> OwnDay | None:
-    given = fields.mapping(item, path, ("name", "date", "from", "until", "like"))
-    if not isinstance(item, dict):
-        return None
-    name = fields.text(given.get("name"), join(path, "name"), longest=60)
-    like = fields.choice(given.get("like", Like.OWN.value), join(path, "like"), [str(like) for like in Like])
-    if ("date" in given) == ("from" in given or "until" in given):
-        fields.complain(path, f"the fields {listed(given)}" if given else "nothing", "a date, or from and until")
-        return None
-    keys = ("date", "date") if "date" in given else ("from", "until")
-    dates = {key: _date(fields, given.get(key), join(path, key)) for key in dict.fromkeys(keys)}
-    first, last = dates[keys[0]], dates[keys[1]]
-    if first is None or last is None or name is None or like is None:
-        return None
-    if not 0 <= (last - first).days < MAX_SPAN_DAYS:
-        allowed = f"from {first} on, and at most {MAX_SPAN_DAYS} days in all"
-        fields.complain(join(path, "until"), shown(str(last)), allowed)
-        return None
-    return OwnDay(name=name, first=first, last=last, like=Like(like))
-
-
-def _date(fields: Fields, value: object, path: str) -> date | None:
-    try:
-        if isinstance(value, str) and len(value) == len("2026-11-11"):
-            return date.fromisoformat(value)
-    except ValueError:
-        pass
-    fields.complain(path, shown(value), "a date such as 2026-11-11")
-    return None
-
-
-def _name(value: object) -> str:
-    if isinstance(value, str) and _NAME.fullmatch(value) and len(value) <= 60:
-        return value
-    _refuse("a name of lower-case letters, digits and dashes, at most 60 long")
-
-
-def _channels(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(v, str) and _NAME.fullmatch(v) for v in value):
-        _refuse("a list of channels such as [whatsapp, email]")
-    if len(set(value)) < len(value):
-        _refuse("each channel once")
-    return tuple(value)
-
-
-def _severities(value: object) -> tuple[Severity, ...]:
-    known = [severity.value for severity in Severity]
-    if not isinstance(value, list | tuple) or not set(value) <= set(known):
-        _refuse(f"a list of {listed(known)}")
-    return tuple(Severity(name) for name in dict.fromkeys(value))
-
-
-def _networks(value: object) -> tuple[str, ...]:
-    texts = _texts(value)
-    for text in texts:
-        try:
-            ip_network(text)
-        except ValueError:
-            _refuse("networks such as [10.1.0.0/16]", f"{shown(text)} is none")
-    return texts
-
-
-def _or_empty(value: object) -> object:
-    return {} if value is None else value
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list | tuple) or not all(isinstance(v, str) and v for v in value):
-        _refuse("a list of texts")
-    return tuple(value)
-
-
-def _proxies(value: object) -> tuple[str, ...]:
-    """Read addresses and networks that are believed: never everybody."""
-    found = _texts(value)
-    for text in found:
-        try:
-            if ip_network(text, strict=False).prefixlen > 0:
-                continue
-        except ValueError:
-            pass
-        _refuse("addresses or networks such as 10.0.0.5 or 10.0.0.0/24, and not everybody's")
-    return found
-
-
-def _origin(value: object) -> str | None:
-    """Read an address of the web without a path."""
-    return None if value is None else _web_address(value, path=False)
-
-
-def _issuer(value: object) -> str:
-    """Read an identity provider's address: encrypted, but on this machine."""
-    text = _web_address(value, path=True)
-    host = urlsplit(text).hostname
-    if not text.startswith("https:") and host not in ("localhost", "127.0.0.1", "::1"):
-        _refuse("an address such as https://id.example", "who signs in must not be told over an unencrypted way")
-    return text
-
-
-def _web_address(value: object, *, path: bool) -> str:
-    try:
-        parts = urlsplit(value) if isinstance(value, str) and value.isprintable() and " " not in value else None
-        _port = parts.port if parts else None
-    except ValueError:
-        parts = None
-    plain = parts is not None and not (parts.query or parts.fragment or "@" in parts.netloc)
-    if parts is None or not plain or parts.scheme not in ("https", "http") or not parts.hostname:
-        _refuse("an address such as https://tocsin.example")
-    if not path and parts.path not in ("", "/"):
-        _refuse("an address such as https://tocsin.example, without a path", "give the service a name of its own")
-    return str(value).rstrip("/")
-
-
-def _hosts(value: object) -> tuple[str, ...]:
-    found = _texts(value)
-    for text in found:
-        if not _HOST.fullmatch(text) and not _is_address(text):
-            _refuse("names such as tocsin.internal, without a port")
-    return found
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-Name = Annotated[str, BeforeValidator(_name)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
-Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
-
 
 # --- tocsin.yml -----------------------------------------------------------------------------------------------------
 
@@ -264,7 +53,7 @@ class _Section(BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _nothing_is_the_defaults(cls, value: object) -> object:
-        return _or_empty(value)
+        return or_empty(value)
 
 
 _REFERENCE = "{env: NAME} or {file: PATH}"
@@ -280,15 +69,15 @@ class SecretReference(_Section):
     @classmethod
     def _by_reference(cls, value: object) -> object:
         if not isinstance(value, dict | SecretReference):
-            _refuse(_REFERENCE, "a secret in a configuration is no secret", kind=_SECRET)
+            refuse(_REFERENCE, "a secret in a configuration is no secret", kind=SECRET)
         return value
 
     @pydantic.model_validator(mode="after")
     def _one(self) -> Self:
         if (self.env is None) == (self.file is None):
-            _refuse(_REFERENCE)
+            refuse(_REFERENCE)
         if self.env is not None and not _ENVIRONMENT_NAME.fullmatch(self.env):
-            _refuse(_REFERENCE, "a name is made of letters, digits and underscores")
+            refuse(_REFERENCE, "a name is made of letters, digits and underscores")
         return self
 
 
@@ -340,10 +129,10 @@ class NoticesSection(_Section):
     send: bool = Field(
         default=False, description="false: dry run, every notice is decided and stored, none leaves the house."
     )
-    channels: Annotated[tuple[str, ...], BeforeValidator(_channels)] = Field(
+    channels: Channels = Field(
         default=("whatsapp", "email"), description="In order of preference, as far as the customer consents."
     )
-    quiet_hours: Annotated[QuietHours, BeforeValidator(_quiet_hours)] = Field(
+    quiet_hours: QuietTimes = Field(
         default=QuietHours(), description='Nobody is told between these times of their own day: "21:00-07:00", or none.'
     )
     per_day: int = Field(default=2, ge=0, le=100, description="Notices a customer may get in 24 hours, over all cases.")
@@ -358,11 +147,9 @@ class NoticesSection(_Section):
         default=DAY_MS, description="Who contacted us within this long is in contact already and is not told."
     )
     language: Literal["en", "id"] = Field(default="id", description="For customers whose language is not known.")
-    time_zone: Annotated[str, BeforeValidator(_time_zone)] = Field(
-        default="Asia/Jakarta", description="For customers whose time zone is not known."
-    )
+    time_zone: TimeZone = Field(default="Asia/Jakarta", description="For customers whose time zone is not known.")
 
-    approval: Annotated[tuple[Severity, ...], BeforeValidator(_severities)] = Field(
+    approval: Severities = Field(
         default=(), description="Severities of which a person approves a case before anyone is told: [critical, high]."
     )
     per_case: int | None = Field(
@@ -397,9 +184,7 @@ class SendingSection(_Section):
 class OidcSection(_Section):
     """Sign-in by your identity provider (OpenID Connect)."""
 
-    issuer: Annotated[str, BeforeValidator(_issuer)] = Field(
-        description="The provider's address; its configuration is read from /.well-known there."
-    )
+    issuer: Issuer = Field(description="The provider's address; its configuration is read from /.well-known there.")
     client_id: str = Field(description="What the provider calls this service.")
     client_secret: SecretReference = Field(description="The client's secret.")
     role_claim: str = Field(default="groups", description="The claim that says who may do what.")
@@ -411,7 +196,7 @@ class OidcSection(_Section):
 class ProxySection(_Section):
     """Sign-in by a proxy in front, such as oauth2-proxy."""
 
-    addresses: Annotated[tuple[str, ...], BeforeValidator(_proxies)] = Field(
+    addresses: Proxies = Field(
         default=(), description="Addresses or networks of the proxies whose headers count; from others none does."
     )
     user_header: str = Field(default="X-Forwarded-Email", description="Who it is.")
@@ -426,10 +211,10 @@ class ServiceSection(_Section):
 
     host: str = Field(default="127.0.0.1", description="Address to listen on. Others than loopback need a sign-in.")
     port: int = Field(default=8321, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
-    public_url: Annotated[str | None, BeforeValidator(_origin)] = Field(
+    public_url: Origin = Field(
         default=None, description="How others reach the service: for links in messages. https://tocsin.example"
     )
-    hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = Field(
+    hosts: Hosts = Field(
         default=(), description="Further names under which it may be asked for, beside loopback and `public_url`."
     )
     proxy: ProxySection | None = Field(default=None, description="Sign-in by a proxy in front.")
@@ -455,13 +240,11 @@ class ServiceSection(_Section):
 class CalendarSection(_Section):
     """Which days are unlike others of their weekday: see docs/calendar.md."""
 
-    country: Annotated[str | None, BeforeValidator(_country)] = Field(
+    country: Country = Field(
         default=COUNTRY, description="Whose holidays (and what follows from them) hold: ID, SG, …, or none."
     )
-    time_zone: Annotated[str, BeforeValidator(_time_zone)] = Field(
-        default=ZONE, description="Where days and hours of the week begin."
-    )
-    days: Annotated[tuple[OwnDay, ...], BeforeValidator(_own_days)] = Field(
+    time_zone: TimeZone = Field(default=ZONE, description="Where days and hours of the week begin.")
+    days: OwnDays = Field(
         default=(), description="Your own days: `{name, date}` or `{name, from, until}`, with `like: sunday` or `own`."
     )
 
@@ -479,11 +262,11 @@ class Document(_Section):
     """The whole of tocsin.yml."""
 
     tenant: Name = Field(default="default", description="Whose events these are.")
-    budget: Annotated[Budget, BeforeValidator(_budget)] = Field(
+    budget: BudgetText = Field(
         default=Budget(), description="How many false cases are put up with; 95 % of the weeks stay within it."
     )
     input: InputSection = InputSection()
-    contacts: Annotated[tuple[Condition, ...], BeforeValidator(_contacts)] = Field(
+    contacts: Contacts = Field(
         default=(Condition("kind", any_of=("contact",)),),
         description="Which events are contacts: a chat, a call, a ticket.",
     )
@@ -496,11 +279,11 @@ class Document(_Section):
     limits: LimitsSection = LimitsSection()
     service: ServiceSection = ServiceSection()
     sending: SendingSection = SendingSection()
-    channels: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_empty)] = Field(
+    channels: Annotated[dict[Name, dict[str, Any]], BeforeValidator(or_empty)] = Field(
         default={},
         description="What carries each channel's messages: `email: {by: smtp, host: …}`; see docs/notices.md.",
     )
-    formats: Annotated[dict[Name, dict[str, Any]], BeforeValidator(_or_empty)] = Field(
+    formats: Annotated[dict[Name, dict[str, Any]], BeforeValidator(or_empty)] = Field(
         default={}, description="Mappings from the JSON of your producers to events, by the name that --format takes."
     )
 
@@ -558,7 +341,7 @@ def _problems(where: str, details: ErrorDetails, root: type[BaseModel]) -> list[
     for part in loc:
         if part != "[key]":
             path = f"{path}[{part}]" if isinstance(part, int) else join(path, part)
-    if kind == _INNER:
+    if kind == INNER:
         inner: list[Problem] = context["problems"]
         return [replace(p, path=_at(where, _inside(path, p.path.removeprefix(": ")))) for p in inner]
     found, allowed, do = shown(details["input"]), _ALLOWED.get(kind, details["msg"]), context.get("do", "")
@@ -568,7 +351,7 @@ def _problems(where: str, details: ErrorDetails, root: type[BaseModel]) -> list[
         allowed = f"one of {listed(known)}" if known else "no field more"
     elif kind == "missing":
         found, allowed = "nothing", "a value"
-    elif kind == _SECRET:
+    elif kind == SECRET:
         found = "the secret itself"
     elif kind == "greater_than":
         allowed = f"a number above {context['gt']:g}"

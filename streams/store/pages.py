@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from detector.desk.records import Case, LedgerRow, Notice
+from detector.desk.records import Case, Kind, LedgerRow, Notice, NoticeState
 from detector.signals import Severity
 from streams.store import rows
 from streams.store import tables as t
@@ -131,10 +131,22 @@ def affected_page(
     grade: str | None = None,
     state: str | None = None,
     customer: int | None = None,
+    told: bool | None = None,
+    contacted: bool | None = None,
     after: Place | None = None,
     limit: int = 50,
 ) -> Page[Hit]:
-    """Return some of those whom a case hit, in an order of the store's own; `after` is (customer's hash,)."""
+    """Return some of those whom a case hit, in an order of the store's own.
+
+    Parameters
+    ----------
+    told : bool, optional
+        Only those who were told of the problem (in simulation, too), or only those who were not.
+    contacted : bool, optional
+        Only those who contacted us since the onset, or only those who did not.
+    after : Place, optional
+        (customer's hash,) of the last one of the page before.
+    """
     table = t.ledger
     named = sa.select(table, t.customer.c.id.label("name")).join_from(
         table,
@@ -146,12 +158,24 @@ def affected_page(
     for column, value in ((table.c.grade, grade), (table.c.state, state), (table.c.customer, customer)):
         if value is not None:
             wanted = wanted.where(column == value)
+    if told is not None:
+        wanted = wanted.where(were_told() if told else ~were_told())
+    if contacted is not None:
+        wanted = wanted.where(table.c.contact_ms.is_not(None) if contacted else table.c.contact_ms.is_(None))
     if after is not None:
         wanted = wanted.where(table.c.customer > after[0])
     with store.reading() as connection:
         found = connection.execute(wanted.order_by(table.c.customer).limit(limit + 1)).all()
     hits = [Hit(rows.ledger_of(row), row.name) for row in found[:limit]]
     return Page(hits, (hits[-1].row.customer,) if len(found) > limit else None)
+
+
+def were_told() -> sa.Exists:
+    """Return the condition that a row of the ledger is of somebody who was told of the problem."""
+    row, notice = t.ledger.c, t.notices.c
+    same = (notice.tenant == row.tenant, notice.case_id == row.case_id, notice.customer == row.customer)
+    given = notice.state.in_((NoticeState.SENT.value, NoticeState.SIMULATED.value))
+    return sa.exists().where(*same, notice.kind == Kind.PROBLEM.value, given).correlate(t.ledger)
 
 
 def notice_page(

@@ -52,13 +52,26 @@ def lines(affected: Iterable[Document]) -> Iterator[str]:
         yield buffer.getvalue()
 
 
-def affected_lines(store: Store, case: str, *, grade: str | None = None, state: str | None = None) -> Iterator[str]:
-    """Yield the file of those whom a case hit, a page in memory at a time, in an order of the store's own."""
+def affected_lines(
+    store: Store,
+    case: str,
+    *,
+    grade: str | None = None,
+    state: str | None = None,
+    told: bool | None = None,
+    contacted: bool | None = None,
+) -> Iterator[str]:
+    """Yield the file of those whom a case hit, a page in memory at a time, in an order of the store's own.
+
+    The conditions are those of `pages.affected_page`.
+    """
 
     def found() -> Iterator[Document]:
         after = None
         while True:
-            page = pages.affected_page(store, case, grade=grade, state=state, after=after, limit=PAGE)
+            page = pages.affected_page(
+                store, case, grade=grade, state=state, told=told, contacted=contacted, after=after, limit=PAGE
+            )
             yield from documents.hit_documents(store, case, page.items)
             if page.next is None:
                 return

@@ -11,7 +11,7 @@ from streams.web.access import Read
 from streams.web.api import cursor
 from streams.web.api.cases import CaseId, case_of, key_of
 from streams.web.api.errors import Answers, responses
-from streams.web.api.kinds import Given, Line, Paged, described, show
+from streams.web.api.kinds import Flag, Given, Line, Paged, described, show
 from streams.web.api.models import AffectedPage, NoticePage
 from streams.web.api.route import ApiRoute
 from streams.web.context import web_of
@@ -27,6 +27,8 @@ class Which(Given):
 
     grade: Grade | None = None
     state: CustomerState | None = None
+    told: Flag | None = described("Whether they were told of the problem; null: either.", default=None)
+    contacted: Flag | None = described("Whether they contacted you since the onset; null: either.", default=None)
 
 
 class AffectedQuery(Which, Paged):
@@ -60,7 +62,15 @@ def list_affected(request: Request, id: CaseId, wanted: Annotated[AffectedQuery,
     grade, state = wanted.grade and wanted.grade.value, wanted.state and wanted.state.value
     after = cursor.decode(wanted.cursor, (int,), "affected")
     page = pages.affected_page(
-        web.store, case.id, grade=grade, state=state, customer=customer, after=after, limit=wanted.limit
+        web.store,
+        case.id,
+        grade=grade,
+        state=state,
+        customer=customer,
+        told=wanted.told,
+        contacted=wanted.contacted,
+        after=after,
+        limit=wanted.limit,
     )
     items = documents.hit_documents(web.store, case.id, page.items)
     return show(AffectedPage, items=items, next=cursor.encode(page.next, "affected"))
@@ -82,7 +92,8 @@ def export_affected(
 
 def _file(request: Request, case: str, wanted: Which) -> StreamingResponse:
     grade, state = wanted.grade and wanted.grade.value, wanted.state and wanted.state.value
-    lines = spreadsheet.affected_lines(web_of(request).store, case, grade=grade, state=state)
+    store, told, contacted = web_of(request).store, wanted.told, wanted.contacted
+    lines = spreadsheet.affected_lines(store, case, grade=grade, state=state, told=told, contacted=contacted)
     headers = {
         "Content-Disposition": f'attachment; filename="affected-{case[:12]}.csv"',
         "X-Content-Type-Options": "nosniff",

@@ -16,11 +16,10 @@ from typing import IO, Annotated, Any
 import sqlalchemy as sa
 from fastapi import APIRouter, Path, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from detector.decode.customers import customer_key
-from detector.desk.records import Case, CustomerState, Grade, LedgerRow
+from detector.desk.records import Case, LedgerRow
 from streams.outbox.channel import masked
 from streams.store import audit, documents, queries
 from streams.store.customers_csv import BadRow, checked
@@ -28,9 +27,20 @@ from streams.store.directory import Customer
 from streams.web.access import Admin, Operate, Principal, Read, Scope
 from streams.web.api.cases import key_of
 from streams.web.api.commands import record
+from streams.web.api.customer_models import (
+    SHOWN_CASES,
+    SHOWN_ROWS,
+    CustomerGiven,
+    CustomerInFull,
+    CustomerShown,
+    CustomerTaken,
+    Erased,
+    Erasing,
+    Imported,
+    Preferences,
+)
 from streams.web.api.errors import missing, responses
-from streams.web.api.kinds import Given, Id, Line, Shown, Time, described, show
-from streams.web.api.models import CaseShown, WhyCustomer
+from streams.web.api.kinds import show
 from streams.web.api.route import KEY_HEADER, ApiRoute, once
 from streams.web.context import Web, web_of
 from streams.web.problem import ProblemError
@@ -39,108 +49,10 @@ router = APIRouter(tags=["customers"], route_class=ApiRoute)
 streamed = APIRouter(tags=["customers"])
 """The route that reads its body itself, piece by piece."""
 
-SHOWN_CASES = 20
-SHOWN_ROWS = 1_000
-"""So many rows that were not taken are listed."""
 _MEMORY_BYTES = 1_048_576
 _CSV = "text/csv"
 
 CustomerPath = Annotated[str, Path(max_length=200, description="Their id, or an alias: a phone, an e-mail, a login.")]
-_CONSENT = "Channels that they agree to; `all`, or none."
-Consent = Annotated[list[Id], Field(max_length=20, description=_CONSENT, examples=[["email"]])]
-
-
-class CustomerShown(Shown):
-    id: str
-    name: str
-    language: str
-    time_zone: str
-    email: str = described("Masked for those who may only read.")
-    phone: str = described("Masked for those who may only read.")
-    consent: list[str]
-    withdrawn: list[str] = described("Channels that they want nothing on, whatever `consent` says.")
-    known: bool = described("false: seen failing, and in no directory.")
-
-
-class HitShown(Shown):
-    """A case that lists the customer, and what was decided to tell them of it."""
-
-    case: CaseShown
-    grade: Grade
-    state: CustomerState
-    first_failure: Time
-    last_failure: Time
-    tries: int
-    last_success: Time | None
-    contact: Time | None
-    withdrawn: bool = described("Listed once, and not any more.")
-    why: WhyCustomer
-
-
-class CustomerInFull(CustomerShown):
-    cases: list[HitShown] = described(f"The {SHOWN_CASES} opened last.")
-
-
-class CustomerGiven(Given):
-    """A customer as an import has them; it takes the place of what is there."""
-
-    name: Line = ""
-    language: Line = described("Such as id or en.", default="")
-    time_zone: Line = described("Such as Asia/Jakarta.", default="")
-    email: Line = ""
-    phone: Line = ""
-    consent: Consent = Field(default=[])
-    aliases: list[Id] = Field(default=[], max_length=50, description="Further names by which events call them.")
-
-
-class CustomerTaken(CustomerShown):
-    remarks: list[str] = described("Aliases that another customer has, too: they name neither.")
-
-
-class Preferences(Given):
-    """What is given is set; the rest stays."""
-
-    consent: Consent | None = None
-    language: Line | None = None
-    time_zone: Line | None = None
-
-
-class Erasing(Given):
-    customer: Id = described("Their id, or an alias.")
-
-
-class Removed(Shown):
-    customers: int = described("Rows of the directory.")
-    aliases: int
-    dead_letters: int = described("Refused records that named them; their bytes are gone.")
-    remarks: int = described("Texts of people that named them; the name is gone.")
-
-
-class Remains(Shown):
-    cases: int = described("Cases that list a hash, which names nobody any more.")
-    notices: int = described("Notices that hold that hash.")
-    intake_rows: int = described("Accepted blocks of events not worked off yet, each deleted once it is.")
-    copies: list[str] = described("Copies of the store that an upgrade left beside it. Remove them.")
-    backups: str
-
-
-class Erased(Shown):
-    """What was removed, and what is left."""
-
-    removed: Removed
-    remains: Remains
-
-
-class RejectedRow(Shown):
-    line: int
-    column: str
-    allowed: str
-
-
-class Imported(Shown):
-    imported: int
-    rejected: list[RejectedRow] = described(f"The first {SHOWN_ROWS:,} rows that were not taken, or not whole.")
-    more: int = described("So many more.")
 
 
 @streamed.post(

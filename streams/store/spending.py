@@ -80,7 +80,7 @@ def spending(store: Store, config: Config, now_ms: int, periods: int = PERIODS) 
         start_ms = period_start_ms(now_ms, budget.per_ms)
         starts = [start_ms - i * budget.per_ms for i in range(periods)]
         kept = [s for s in starts if s == start_ms or (oldest_ms is not None and s + budget.per_ms > oldest_ms)]
-        found = [case for case in _cases(store, kept[-1]) if _budget_of(case, config) == of]
+        found = [case for case in _cases(store, kept[-1]) if budget_of(case, config) == of]
         out.append(Spending(of, signals, budget, tuple(_period(found, s, budget) for s in kept)))
     return out
 
@@ -105,7 +105,8 @@ def _cases(store: Store, from_ms: int) -> list[Case]:
         return [rows.case_of(row) for row in connection.execute(wanted)]
 
 
-def _budget_of(case: Case, config: Config) -> str:
+def budget_of(case: Case, config: Config) -> str:
+    """Return whose budget a case belongs to, as `Spending.of` names it."""
     signal: Signal | None = next((s for s in config.signals if s.name == case.signals[0]), None)
     return signal.name if signal is not None and signal.budget is not None else case.mode.value
 

@@ -142,12 +142,18 @@ DOOR_COMMIT = MetricDoc(
     "tocsin_door_commit_seconds", Kind.HISTOGRAM, "How long a group of requests took to reach the disk."
 )
 
+LOOP_LAG = MetricDoc(
+    "tocsin_loop_lag_seconds",
+    Kind.GAUGE,
+    "By how much the web process' event loop was late when it was last looked at.",
+)
+
 SERVICE_METRICS = (
     *(UP, CONFIG_OK, BACKLOG_BYTES, BACKLOG_AGE, COMMANDS_WAITING),
     *(OPEN_CASES, UNACKNOWLEDGED),
     *(OUTBOX, OUTBOX_AGE, DELIVERIES, KILL_SWITCH, CIRCUIT, LIMIT),
     *(WEBHOOKS, WEBHOOK_QUEUE, STREAMS),
-    *(REQUESTS, REQUEST_SECONDS, DOOR_EVENTS, DOOR_BYTES, DOOR_REFUSED, DOOR_COMMIT),
+    *(REQUESTS, REQUEST_SECONDS, DOOR_EVENTS, DOOR_BYTES, DOOR_REFUSED, DOOR_COMMIT, LOOP_LAG),
 )
 """What the running service says beside them: of its processes, the door, cases that wait for people, and sending."""
 

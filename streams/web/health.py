@@ -165,10 +165,11 @@ async def _may_read(request: Request) -> bool:
 @router.get("/metrics", response_class=PlainTextResponse, summary="Metrics for Prometheus")
 async def metrics(request: Request, principal: Read) -> Response:
     """Return the service's metrics, those of both processes."""
-    web, numbers = web_of(request), health_of(request.app).numbers
+    web, health = web_of(request), health_of(request.app)
+    health.numbers.loop_lag.set(health.watchdog.lag_s)
 
     def text() -> str:
-        return exposition(web.store, numbers, web.clock.now_ms(), kill_switch=kill_switch(web.store).on)
+        return exposition(web.store, health.numbers, web.clock.now_ms(), kill_switch=kill_switch(web.store).on)
 
     return PlainTextResponse(await asyncio.to_thread(text), media_type="text/plain; version=0.0.4")
 

@@ -8,7 +8,7 @@ Promises
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
@@ -36,6 +36,7 @@ class WebNumbers:
         self.door_bytes = self._counter(m.DOOR_BYTES)
         self.door_refused = self._counter(m.DOOR_REFUSED)
         self.door_commit = self._histogram(m.DOOR_COMMIT)
+        self.loop_lag = Gauge(m.LOOP_LAG.name, m.LOOP_LAG.help, registry=self.registry)
 
     def _counter(self, doc: MetricDoc) -> Counter:
         return Counter(doc.name.removesuffix("_total"), doc.help, doc.labels, registry=self.registry)

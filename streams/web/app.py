@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from streams.web import api, door, feeds, health, inbound, problem, sign_in, tokens, unsubscribe
+from streams.web import api, console, door, feeds, health, inbound, problem, sign_in, tokens, unsubscribe
 from streams.web.access import check_policies
 from streams.web.auth import Auth
 from streams.web.context import Web
@@ -35,6 +35,7 @@ def create_app(web: Web) -> FastAPI:
     app.state.web = web
     app.add_middleware(Guard, auth=auth)
     problem.install(app)
+    console.install(app)
     app.include_router(sign_in.router)
     app.include_router(unsubscribe.router)
     app.include_router(inbound.router)

@@ -77,7 +77,7 @@ class Auth:
             return await self._by_token(request, text.strip())
         session = await self.session(request)
         if session is not None:
-            return Principal(session.who, session.scope, "session")
+            return Principal(session.who, session.scope, "session", session.csrf)
         return self._by_proxy(request)
 
     def allow_attempt(self, request: HTTPConnection) -> str:

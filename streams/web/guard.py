@@ -34,8 +34,10 @@ T = TypeVar("T")
 
 STREAMED = ("/v1/events", "/v1/logs", "/v1/customers/import")
 """Routes that read their body themselves, piece by piece, within limits of their own (`streams.web.door`)."""
-FORMS = ("/sign-in", "/sign-out")
-"""Routes that a plain form is sent to; the first is open to everybody."""
+SIGN_IN = "/sign-in"
+"""The one form that is open to everybody."""
+NOT_FORMS = "/v1/"
+"""Below it a body is JSON; anywhere else it is a plain form's."""
 BY_LINK = "/u/"
 """Routes whose link is all that they need: whoever holds it may change what it is about, from any page or none."""
 CALLED_BACK = "/v1/inbound/"
@@ -128,8 +130,8 @@ class Guard:
         if path in STREAMED and isinstance(who, Principal):
             await self._check_csrf(request, who, b"")
             return _timed(receive)
-        if isinstance(who, Principal) or path == FORMS[0]:
-            body = await _body(request, receive, is_form := path in FORMS)
+        if isinstance(who, Principal) or path == SIGN_IN:
+            body = await _body(request, receive, is_form := not path.startswith(NOT_FORMS))
             await self._check_csrf(request, who, body if is_form else b"")
             return _replayed(body, receive)
         return _replayed(b"", receive)
@@ -147,11 +149,10 @@ class Guard:
         """Refuse a change by cookie without the session's token (header `X-CSRF-Token`, or a form's `csrf`)."""
         if request.scope["method"] in SAFE or not isinstance(who, Principal) or who.via != "session":
             return
-        if request.scope["path"] == FORMS[0]:  # signing in anew: nothing of the old session is used
+        if request.scope["path"] == SIGN_IN:  # signing in anew: nothing of the old session is used
             return
-        session = await self._auth.session(request)
         given = request.headers.get("x-csrf-token") or parse_qs(body.decode("utf-8", "replace")).get("csrf", [""])[0]
-        if session is None or not hmac.compare_digest(session.csrf.encode(), given.encode()):
+        if not who.csrf or not hmac.compare_digest(who.csrf.encode(), given.encode()):
             self._auth.notes.refused(who.who, "csrf.refused", "")
             detail = "a change by a signed-in browser needs the page's token (X-CSRF-Token); load the page anew"
             raise ProblemError(403, "csrf", detail)

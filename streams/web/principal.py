@@ -1,6 +1,6 @@
 """Who asks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streams.store.tokens import ALLOWS, Scope
 
@@ -17,6 +17,8 @@ class Principal:
     scope: Scope
     via: str
     """`token`, `session`, `proxy`."""
+    csrf: str = field(default="", repr=False)
+    """Of a session: what a change by its browser has to bring with it."""
 
     def may(self, scope: Scope) -> bool:
         return scope in ALLOWS[self.scope]

@@ -2,6 +2,7 @@
 
 Promises
 - Opening a link signs nobody in: a preview or a prefetch asks for it too. The button on its page does.
+- It leads on to the page of ours that somebody wanted to see, and nowhere else.
 - Signing in always begins a new session with a new cookie, and ends the one that the browser had.
 - The cookie is out of reach of scripts and of other sites' pages (HttpOnly, SameSite=Strict; over https Secure and
   bound to this host).
@@ -20,39 +21,16 @@ from streams.store import sign_ins
 from streams.web import pages
 from streams.web.access import public
 from streams.web.auth import Auth, scope_of
+from streams.web.console.base import bare_page
+from streams.web.console.errors import forget_next, next_of
 from streams.web.context import web_of
 from streams.web.oidc import ATTEMPT_MS, NotSignedInError, unsealed
-from streams.web.problem import ProblemError
 
 router = APIRouter(include_in_schema=False)
 
 _CODE_LENGTH = 64
 
 _log = logging.getLogger("tocsin.web")
-
-
-@router.get("/", dependencies=[public()])
-async def home(request: Request) -> Response:
-    """Show who is signed in; the others are led to the sign-in."""
-    auth = _auth(request)
-    try:
-        principal = await auth.identify(request)
-    except ProblemError as error:
-        return _no_entry(request, error)
-    if principal is None:
-        if request.headers.get("sec-fetch-site") == "cross-site":
-            # A browser keeps a strict cookie back where another site's link is followed; from our own page it comes.
-            return pages.page(request, "go_on.html")
-        return RedirectResponse("/sign-in", 303)
-    session = await auth.session(request) if principal.via == "session" else None
-    return pages.page(
-        request,
-        "home.html",
-        who=principal.who,
-        scope=principal.scope.value,
-        tenant=auth.web.tenant,
-        csrf="" if session is None else session.csrf,
-    )
 
 
 @router.get("/sign-in", dependencies=[public()])
@@ -82,7 +60,8 @@ async def sign_in(request: Request) -> Response:
         auth.notes.refused("nobody", "sign-in.failed", "")
         return pages.sign_in_page(request, oidc=_has_oidc(request), problem="link_over", status=403)
     auth.backoff.succeeded(address)
-    response = RedirectResponse("/", 303)
+    response = RedirectResponse(next_of(request), 303)
+    forget_next(request, response)
     auth.set_cookie(request, response, opened[0])
     return response
 
@@ -151,7 +130,8 @@ async def finish_with_provider(request: Request) -> Response:
         )
         auth.backoff.succeeded(address)
         # The browser comes from the provider's page, and would not show a strict cookie on a redirect from here.
-        response = pages.page(request, "go_on.html")
+        response = bare_page(request, "go_on.html", to=next_of(request))
+        forget_next(request, response)
         auth.set_cookie(request, response, opened[0])
     response.delete_cookie(_attempt_cookie(request), path="/", secure=auth.surroundings.https(request), httponly=True)
     return response
@@ -167,16 +147,6 @@ async def sign_out(request: Request) -> Response:
     response = RedirectResponse("/sign-in", 303)
     auth.unset_cookie(request, response)
     return response
-
-
-@router.get("/style.css", dependencies=[public()])
-async def style() -> Response:
-    return Response(pages.STYLE, media_type="text/css", headers={"Cache-Control": "public, max-age=300"})
-
-
-def _no_entry(request: Request, error: ProblemError) -> HTMLResponse:
-    problem = "no_role" if error.status == 403 else "provider_failed"
-    return pages.sign_in_page(request, oidc=_has_oidc(request), problem=problem, status=error.status)
 
 
 def _provider_failed(request: Request, error: TocsinError) -> HTMLResponse:

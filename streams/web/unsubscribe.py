@@ -12,7 +12,6 @@ from functools import partial
 import sqlalchemy as sa
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from detector.desk.wording import language_of
 from streams.outbox.unsubscribe import Links, Unsubscribed
@@ -20,8 +19,8 @@ from streams.store import audit
 from streams.store.customers_csv import ALL_CHANNELS
 from streams.store.directory import Customer
 from streams.web.access import public
+from streams.web.console.base import environment
 from streams.web.context import Web, web_of
-from streams.web.pages import FOLDER
 
 router = APIRouter(include_in_schema=False)
 
@@ -45,9 +44,6 @@ _WORDS = {
         "broken": "Tautan ini tidak berfungsi. Gunakan tautan lengkap dari pesan kami.",
     },
 }
-_page = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined).get_template(
-    "unsubscribe.html"
-)
 
 
 @router.get("/u/{token}", dependencies=[public()])
@@ -102,5 +98,5 @@ def _broken(web: Web) -> HTMLResponse:
 
 
 def _html(language: str, words: dict[str, str], status: int = 200, *, done: bool) -> HTMLResponse:
-    text = _page.render(language=language, words=words, is_done=done)
+    text = environment().get_template("unsubscribe.html").render(language=language, words=words, is_done=done)
     return HTMLResponse(text, status, {"Content-Language": language, "X-Robots-Tag": "noindex"})

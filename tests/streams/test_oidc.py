@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from streams.store import Store, audit, open_store
+from streams.web.console.texts import text
 from streams.web.oidc import ATTEMPT_MS, Attempt
-from streams.web.pages import WORDS
 from tests.servers.clocks import HandClock
 from tests.servers.oidc import CLIENT, SECRET, Provider, provider
 from tests.servers.web import BASE, client, settings_of
@@ -74,14 +74,14 @@ def test_whoever_has_a_role_gets_in_with_it(store: Store, clock: HandClock, idp:
     async def test() -> None:
         async with browser(store, clock, idp) as asked:
             offered = await asked.get("/sign-in")
-            assert WORDS["en"]["with_account"] in offered.text
+            assert text("sign_in.with_account", "en") in offered.text
             answer = await sign_in(asked)
             assert answer.status_code == 200 and 'content="0; url=/"' in answer.text
             cookies = answer.headers.get_list("set-cookie")
             assert re.match(r"tocsin_session=[\w-]{43}; HttpOnly; Path=/; SameSite=strict$", cookies[0])
             assert cookies[1].startswith('tocsin_attempt=""')
             home = (await asked.get("/")).text
-            assert "ani" in home and WORDS["en"]["operate"] in home
+            assert "ani" in home and text("role.operate", "en") in home
 
     run(test)
     assert [(e.what, e.who, e.detail) for e in audit.entries(store)] == [
@@ -141,9 +141,9 @@ def test_a_claim_says_what_they_may_do(
     async def test() -> None:
         async with browser(store, clock, idp, oidc={"role_claim": claim}) as asked:
             answer = await sign_in(asked)
-            home = await asked.get("/")
+            home = await asked.get("/", headers={"Accept": "text/html"})
             if scope:
-                assert answer.status_code == 200 and WORDS["en"][scope] in home.text
+                assert answer.status_code == 200 and text(f"role.{scope}", "en") in home.text
             else:
                 assert answer.status_code == 403 and home.status_code == 303
 
@@ -181,7 +181,7 @@ def test_a_token_that_does_not_hold_signs_nobody_in(
     async def test() -> None:
         async with browser(store, clock, idp) as asked:
             answer = await sign_in(asked)
-            assert answer.status_code == 403 and WORDS["en"]["provider_failed"] in answer.text
+            assert answer.status_code == 403 and text("sign_in.provider_failed", "en") in answer.text
             assert "tocsin_session" not in asked.cookies
 
     run(test)
@@ -319,7 +319,7 @@ def test_a_provider_that_is_away_is_said_to_be(store: Store, clock: HandClock) -
     async def test() -> None:
         async with browser(store, clock, gone) as asked:
             answer = await asked.get("/sign-in/oidc", headers={"Accept-Language": "id"})
-            assert answer.status_code == 503 and WORDS["id"]["provider_away"] in answer.text
+            assert answer.status_code == 503 and text("sign_in.provider_away", "id") in answer.text
 
     run(test)
 
@@ -332,7 +332,7 @@ def test_a_secret_that_is_not_there_is_no_traceback(
     async def test() -> None:
         async with browser(store, clock, idp) as asked:
             answer = await sign_in(asked)
-            assert answer.status_code == 403 and WORDS["en"]["provider_failed"] in answer.text
+            assert answer.status_code == 403 and text("sign_in.provider_failed", "en") in answer.text
 
     run(test)
 

@@ -63,7 +63,7 @@ def test_from_elsewhere_its_headers_say_nothing(store: Store, address: str) -> N
 def test_without_a_name_and_a_role_nobody_gets_in(store: Store, headers: Any, status: int) -> None:
     assert ask(store, PROXY, headers).status_code == status
     if status == 403:
-        page = ask(store, PROXY, headers, path="/")
+        page = ask(store, PROXY, [*dict(headers).items(), ("Accept", "text/html")], path="/")
         assert page.status_code == 403 and "may not enter" in page.text
 
 

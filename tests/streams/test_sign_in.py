@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from streams.store import Store, audit, open_store, sign_ins
 from streams.store.tokens import Scope
 from streams.web.app import create_app
-from streams.web.pages import WORDS, Language, language_of
+from streams.web.console.texts import text
+from streams.web.console.viewer import LANGUAGES, Language, best_language
 from tests.servers.clocks import HandClock
 from tests.servers.web import BASE, client, settings_of, web
 
@@ -35,6 +36,7 @@ def clock() -> HandClock:
 @asynccontextmanager
 async def browser(store: Store, clock: HandClock, address: str = "127.0.0.1") -> AsyncIterator[httpx.AsyncClient]:
     async with client(store, None, clock=clock, address=address) as found:
+        found.headers["Accept"] = "text/html"
         yield found
 
 
@@ -73,7 +75,7 @@ def test_a_link_signs_in_once_and_opening_it_does_not_use_it(store: Store, clock
             home = await first.get("/")
             assert home.status_code == 200 and "person:eko" in home.text
             again = await signed_in(second, code)
-            assert again.status_code == 403 and WORDS["en"]["link_over"] in again.text
+            assert again.status_code == 403 and text("sign_in.link_over", "en") in again.text
             assert "set-cookie" not in again.headers
 
     run(test)
@@ -127,6 +129,7 @@ def test_over_https_the_cookie_is_bound_to_this_host(store: Store, clock: HandCl
             assert answer.headers["strict-transport-security"] == "max-age=31536000"
             value = cookie.partition(";")[0].partition("=")[2]
             asked.cookies.clear()
+            there["Accept"] = "text/html"
             for name, status in (("tocsin_session", 303), ("__Host-tocsin_session", 200)):
                 found = await asked.get("/", headers={**there, "Cookie": f"{name}={value}"})
                 assert found.status_code == status, name
@@ -177,6 +180,7 @@ def test_a_session_ends(store: Store, clock: HandClock, every_s: float, times: i
     async def test() -> None:
         asked_of = web(store, clock=clock)
         async with client(store, None, application=create_app(asked_of)) as asked:
+            asked.headers["Accept"] = "text/html"
             await signed_in(asked, link(store, clock))
             status = 0
             for _ in range(times):
@@ -291,14 +295,12 @@ def test_what_stands_in_the_address_is_text(store: Store, clock: HandClock, code
 
 
 def test_the_pages_speak_the_languages_of_ours(store: Store, clock: HandClock) -> None:
-    assert WORDS["en"].keys() == WORDS["id"].keys() and all(all(words.values()) for words in WORDS.values())
-
     async def test() -> None:
         async with browser(store, clock) as asked:
             wishes: tuple[tuple[str, Language], ...] = (("id-ID,id;q=0.9", "id"), ("fr", "en"))
             for header, language in wishes:
                 answer = await asked.get("/sign-in", headers={"Accept-Language": header})
-                assert f'<html lang="{language}">' in answer.text and WORDS[language]["get_link"] in answer.text
+                assert f'<html lang="{language}"' in answer.text and text("sign_in.get_link", language) in answer.text
                 assert answer.headers["content-language"] == language
 
     run(test)
@@ -306,7 +308,7 @@ def test_the_pages_speak_the_languages_of_ours(store: Store, clock: HandClock) -
 
 @given(st.text(max_size=80))
 def test_any_wish_for_a_language_finds_one(header: str) -> None:
-    assert language_of(header) in WORDS
+    assert best_language(header) in LANGUAGES
 
 
 def test_links_and_sessions_are_bounded(store: Store, clock: HandClock) -> None:

@@ -1,0 +1,1 @@
+"""What the pages say, worked out without HTTP: a store in, plain values out."""

@@ -1,5 +1,6 @@
 """What people do over HTTP: it is left for the engines, done once, and refused with a reason."""
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from streams.store import Store, audit, idempotency, open_store, queries
 from streams.store import tables as t
 from streams.store.tokens import Scope
 from streams.web.api import commands
-from tests.servers import engine
+from tests.servers import engine, web
 from tests.servers.asking import Asking, asking
 
 JUST = {"Prefer": "respond-async"}
@@ -290,6 +291,18 @@ def test_a_crash_between_the_command_and_its_answer_leaves_it_once(
     with store.reading() as connection:
         (row,) = connection.execute(sa.select(t.idempotency)).all()
     assert (row.who, row.status) == (who, 200)
+
+
+def test_of_many_at_once_under_one_key_one_is_done(store: Store, at_work: None, case: str) -> None:
+    async def all_at_once() -> list[int]:
+        async with web.client(store, Scope.OPERATE) as client:
+            given: dict[str, Any] = {"json": {"text": "once"}, "headers": {"Idempotency-Key": "k"}}
+            found = await asyncio.gather(*(client.post(f"{case}/comment", **given) for _ in range(12)))
+            return [one.status_code for one in found]
+
+    statuses = asyncio.run(all_at_once())
+    assert set(statuses) <= {200, 409} and 200 in statuses
+    assert [letter.text for letter in inbox(store)] == ["once"]
 
 
 def test_keys_are_kept_for_a_day_and_only_so_many(

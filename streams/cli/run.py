@@ -43,8 +43,10 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
     and sends; a crash of either is started again. It ends with Ctrl-C or SIGTERM, and goes on where it stopped.
     """
     import getpass
+    import logging
     import os
 
+    from streams import logs
     from streams.clock import SystemClock
     from streams.settings import load
     from streams.store import RECORDING
@@ -52,6 +54,7 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
     from streams.web.first_start import OVERRIDE, check_listening, prepare
 
     os.umask(0o077)
+    logs.configure("run")
     clock = SystemClock()
     settings = with_address(load(config or Path(".")), host, port)
     check_listening(settings.service, settings.service.host, override=override)
@@ -80,7 +83,7 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
         if recording:
             common.say("This store is a recording: it is shown, and takes no events")
 
-    return Supervisor(children, clock, common.say, up).run()
+    return Supervisor(children, clock, logging.getLogger("tocsin.run").warning, up).run()
 
 
 def with_address(settings: "Settings", host: str | None, port: int | None) -> "Settings":

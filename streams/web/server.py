@@ -171,7 +171,8 @@ async def _reload(health: Health, configuration: Configuration) -> None:
         await asyncio.sleep(LOOK_S)
         new = await asyncio.to_thread(configuration.changed)
         if new is not None:
-            web.settings = new
+            bound = {"host": web.settings.service.host, "port": web.settings.service.port}
+            web.settings = replace(new, service=new.service.model_copy(update=bound))
             await asyncio.to_thread(_note, web)
             health.door.writer.backlog_limit = new.service.backlog_bytes
             _log.info("the configuration was changed and is in force")

@@ -25,7 +25,7 @@ from streams.store import RECORDING, queries
 from streams.store.tokens import Scope
 from streams.web.console import formats
 from streams.web.console.static import asset
-from streams.web.console.texts import TEXTS, text
+from streams.web.console.texts import TEXTS, named, text
 from streams.web.console.viewer import LANGUAGES, THEMES, Viewer, viewer_of
 from streams.web.context import Web, web_of
 from streams.web.principal import IDENTIFIED, Principal
@@ -48,7 +48,13 @@ def environment() -> Environment:
     )
     made.filters.update(formats.filters())
     made.globals.update(
-        t=_t, asset=asset, csrf_field=_csrf_field, LANGUAGES=LANGUAGES, THEMES=THEMES, SEVERITY_MARK=SEVERITY_MARK
+        t=_t,
+        named=_named,
+        asset=asset,
+        csrf_field=_csrf_field,
+        LANGUAGES=LANGUAGES,
+        THEMES=THEMES,
+        SEVERITY_MARK=SEVERITY_MARK,
     )
     return made
 
@@ -60,6 +66,11 @@ SEVERITY_MARK = {"critical": "▲▲", "high": "▲", "medium": "△", "low": "�
 @pass_context
 def _t(context: Context, key: str, **values: Any) -> str:
     return text(key, context["viewer"].language, **values)
+
+
+@pass_context
+def _named(context: Context, prefix: str, value: str) -> str:
+    return named(prefix, value, context["viewer"].language)
 
 
 @pass_context
@@ -103,7 +114,7 @@ def page(
         From `viewer_for`, where the route needed it already.
     values
         What the template needs beside the frame's own names: `viewer`, `me`, `csrf`, `recording`, `kill`, `dry_run`,
-        `section`, `said`, `here`, and the functions `t`, `asset`, `csrf_field`.
+        `section`, `said`, `here`, and the functions `t`, `named`, `asset`, `csrf_field`.
     """
     web, viewer = web_of(request), viewer or viewer_for(request)
     me = request.scope[IDENTIFIED]

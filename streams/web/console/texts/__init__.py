@@ -12,10 +12,16 @@ from typing import Any
 from babel.numbers import format_decimal
 from markupsafe import Markup
 
-from streams.web.console.texts import base, inbox, sign_in
+from streams.web.console.texts import base, case, inbox, reasons, sign_in
 from streams.web.console.viewer import Language
 
-TEXTS: Mapping[str, tuple[str, str]] = {**base.TEXTS, **inbox.TEXTS, **sign_in.TEXTS}
+TEXTS: Mapping[str, tuple[str, str]] = {
+    **base.TEXTS,
+    **case.TEXTS,
+    **inbox.TEXTS,
+    **reasons.TEXTS,
+    **sign_in.TEXTS,
+}
 """Every text; a page's file is added here."""
 
 
@@ -40,3 +46,15 @@ def text(key: str, language: Language, **values: Any) -> str:
     if any(hasattr(value, "__html__") for value in shown.values()):
         return Markup(found).format(**shown)
     return found.format(**shown) if values else found
+
+
+def named(prefix: str, value: str, language: Language) -> str:
+    """Return the word for a value of a bounded set, or the value itself where it has none: a channel of one's own.
+
+    Examples
+    --------
+    >>> named("state", "open", "id"), named("channel", "pigeon", "id")
+    ('terbuka', 'pigeon')
+    """
+    key = f"{prefix}.{value}"
+    return text(key, language) if key in TEXTS else value

@@ -2,7 +2,6 @@
 work.
 """
 
-import time
 from itertools import count
 from pathlib import Path
 
@@ -246,25 +245,6 @@ def test_a_list_of_cases_is_read_from_its_index(store: Store) -> None:
         plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {listed}", ("x",) * listed.count("?")).all()
     assert "USING COVERING INDEX cases_listed" in str(plan)
     assert "TEMP B-TREE" not in str(plan)
-
-
-@pytest.mark.slow
-def test_ten_thousand_cases_do_not_slow_a_page_down(store: Store) -> None:
-    body = {"accounts": (), "title": {"en": "Payments are declined " * 20, "id": "Pembayaran ditolak " * 20}}
-    written(store, *(case(n, opened_ms=n // 3, **body) for n in range(10_000)))
-    for wanted, sort in (
-        (CaseFilter(), "opened"),
-        (CaseFilter(), "still_failing"),
-        (CaseFilter(states=["resolved"]), "opened"),
-        (CaseFilter(signal="none"), "severity"),
-        (CaseFilter(text="nothing like it"), "opened"),
-    ):
-        spans = []
-        for _ in range(5):
-            begun = time.perf_counter()
-            pages.case_page(store, wanted, sort=sort, after=(5_000, "8"), limit=50)
-            spans.append(time.perf_counter() - begun)
-        assert min(spans) < 0.25, (wanted, sort, spans)
 
 
 def test_a_page_that_ends_with_the_list_has_no_next(store: Store) -> None:

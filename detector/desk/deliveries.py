@@ -6,7 +6,18 @@ import msgspec
 import numpy as np
 
 from detector.desk.casefile import DROPPED, UNKNOWN, CaseFile
-from detector.desk.notices import KINDS, REAL, REASON_INDEX, STATE_INDEX, Outgoing, count, note_told
+from detector.desk.notices import (
+    KINDS,
+    PROBLEM,
+    REAL,
+    REASON_INDEX,
+    REASONS,
+    STATE_INDEX,
+    STATES,
+    Outgoing,
+    count,
+    note_told,
+)
 from detector.desk.policy import Reason
 from detector.desk.records import Check, Decision, Delivered, DeskEffects, Notice, NoticeState
 
@@ -29,7 +40,7 @@ def delivered(
 
     An outcome of a notice that is not waiting for one (it came twice, or too late) changes nothing. An unknown one
     leaves it waiting until a person settles it. What the gate suppressed is a drop with the gate's reason; it stands
-    for the episode, as the intent is used up.
+    for the episode, as the intent is used up. Who is in another case by then is decided on anew there.
     """
     notice = outgoing.pending.get(outcome.notice)
     origin = None if notice is None else files.get(notice.case)
@@ -58,7 +69,22 @@ def delivered(
         home.ledger["reason"][row, kind] = REASON_INDEX[Reason.SUPPRESSED if dropped else Reason.NONE]
     if row >= 0 and after.state is NoticeState.SENT:
         note_told(home, row, kind, REAL, now_ms)
+    if row >= 0 and dropped and home is not origin and kind == PROBLEM and not home.ledger["told"][row]:
+        _decide_anew(home, row)
     return [origin] if origin is home else [origin, home]
+
+
+def _decide_anew(home: CaseFile, row: int) -> None:
+    """Let a customer's new case decide: what they were to hear from the one they left did not go out."""
+    ledger = home.ledger
+    if not ledger.active[row] or ledger.last("failed")[row] < home.episode_onset_ms:
+        return
+    state, reason = ledger["state"][row, PROBLEM], ledger["reason"][row, PROBLEM]
+    if STATES[state] is NoticeState.DROPPED and REASONS[reason] is Reason.ALREADY_TOLD:
+        count(home, DROPPED + Reason.ALREADY_TOLD.value, None)
+        ledger["state"][row, PROBLEM] = ledger["reason"][row, PROBLEM] = 0
+    if STATES[ledger["state"][row, PROBLEM]] not in (NoticeState.QUEUED, NoticeState.SENT, NoticeState.FAILED):
+        ledger["told_episode"][row] = 0
 
 
 def _unknown(

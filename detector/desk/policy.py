@@ -69,6 +69,8 @@ class Reason(StrEnum):
     """At the moment of sending its channel was not configured any more."""
     SIGNAL_GONE = "signal-gone"
     """At the moment of sending its signal was not configured any more."""
+    CASE_GONE = "case-gone"
+    """At the moment of sending its case was not in the store any more."""
 
 
 class Arm(StrEnum):

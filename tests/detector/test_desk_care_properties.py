@@ -14,7 +14,7 @@ from detector.desk.records import Approval, Command, Decision, Delivered, Kind, 
 from detector.errors import UsageError
 from detector.watch.anomaly import Phase
 from tests.detector.desk_world import NO_QUIET, Minute, World, anomaly, config, fails
-from tests.detector.test_desk_properties import QUIET, SCRIPTS, Do, Doing, Run, decided_to_send
+from tests.detector.test_desk_properties import QUIET, SCRIPTS, Do, Doing, Run, counts_add_up, decided_to_send
 
 ALL = ("low", "medium", "high", "critical")
 NEWS = (Kind.PROBLEM, Kind.FOLLOW_UP)
@@ -194,6 +194,7 @@ def test_moving_customers_between_cases_tells_nobody_twice(
     over: set[str] = set()
     for what in moves:
         move(world, what, over)
+        counts_add_up(world)
         if restart:
             world.desk.restore(world.desk.snapshot())
     for (customer, kind), n in heard(world).items():

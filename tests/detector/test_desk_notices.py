@@ -370,6 +370,21 @@ def test_a_delivery_after_a_merge_counts_where_the_customer_is_now() -> None:
     assert [n.case for n in kinds(world, Kind.CORRECTION).values()] == ["b"]
 
 
+def test_what_the_gate_kept_back_as_the_case_went_into_another_is_decided_anew_there() -> None:
+    world = opened(send=True)
+    world.go(None, anomaly("b", "login", {"app": "9"}, world.window_ms, phase=Phase.OPENED))
+    world.command(Verb.MERGE, "a", into="b")
+    assert {n.reason for n in world.store.notices.values() if n.case == "b"} == {"already-told"}
+    world.step(Delivered(world.store.notice("a", 1).id, "suppressed", "email", "merged"), world.now_ms)
+    world.step(Delivered(world.store.notice("a", 2).id, "failed", "email", "hard-bounce"), world.now_ms)
+    assert world.store.notice("b", 1).state is NoticeState.QUEUED
+    assert world.store.notice("b", 2).reason == "already-told"
+    assert world.store.cases["b"].notices.dropped == {"already-told": 9}
+    assert world.store.cases["a"].notices.dropped == {"merged": 1}
+    world.step(Delivered(world.store.notice("b", 1).id, "sent", "email"), world.now_ms)
+    assert world.store.cases["b"].notices.sent == 1
+
+
 def test_who_was_told_in_simulation_hears_nothing_real_of_that_case() -> None:
     world = opened()
     world.desk.configure(

@@ -202,6 +202,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     notices: NoticeCounts = NoticeCounts()
     contacts: int = 0
     """Affected customers who contacted us since the onset."""
+    first_contact_ms: int | None = None
+    """When the first of them did."""
     verdict: Verdict | None = None
     episode: int = 1
     """Grows when a resolved case opens again: the next episode's notices are new ones."""

@@ -295,7 +295,8 @@ def counts_add_up(world: World) -> None:
         assert case.affected.confirmed + case.affected.likely == len(rows)
         assert case.affected.recovered == sum(r.state == "recovered" for r in rows)
         assert case.affected.still_failing == sum(r.state == "still_failing" for r in rows)
-        assert case.contacts == sum(r.contact_ms is not None for r in rows)
+        contacts = [r.contact_ms for r in rows if r.contact_ms is not None]
+        assert (case.contacts, case.first_contact_ms) == (len(contacts), min(contacts, default=None))
 
 
 @pytest.mark.slow

@@ -13,14 +13,20 @@ import msgspec
 import numpy as np
 import pytest
 
+from detector.config import MINUTE_MS
 from detector.counter.record import Histograms, SignalWindow, WindowRecord
+from detector.desk.notices import notice_id
 from detector.desk.records import (
+    Approval,
     Case,
     CaseState,
     Command,
     Configured,
     Delivered,
+    Kind,
     LogRecord,
+    NoticeCounts,
+    NoticeState,
     Verb,
     Verdict,
     WindowClosed,
@@ -33,6 +39,7 @@ from detector.watch.explanation import Account, Counted
 from streams.engines.embedded import FilePlace, Kept
 from streams.store import Snapshot, open_store, queries
 from streams.store.values import InForce, Position
+from tests.detector.desk_world import Minute, World, anomaly, config, fails
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -144,6 +151,15 @@ CASE_EXPLAINED = msgspec.structs.replace(
     ),
 )
 
+CASE_WITH_CARE = msgspec.structs.replace(
+    CASE,
+    notices=NoticeCounts(
+        sent=7, held=5, dropped={"no-consent": 2}, queued=3, failed=1, unknown=1, holdout=2, compared=9
+    ),
+    assignee="rina",
+    approval=Approval.SAMPLE,
+)
+
 
 def log(payload: Any) -> LogRecord:
     return LogRecord(tenant="default", seq=4, at_ms=5, payload=payload)
@@ -154,6 +170,9 @@ PACKED: dict[str, Any] = {
     "log-window-1": log(WindowClosed(2, 60_000, (ANOMALY,))),
     "log-window-2": log(WindowClosed(2, 60_000, (EXPLAINED,))),
     "log-command-1": log(Command(Verb.DISMISS, "0123456789ab", "ani", Verdict.EXPECTED)),
+    "log-command-2": log(Command(Verb.APPROVE, "0123456789ab", "ani", text="twenty", customers=20)),
+    "log-command-3": log(Command(Verb.SPLIT, "0123456789ab", "ani", anomalies=("0123456789ab",))),
+    "log-delivery-2": log(Delivered("n1", "suppressed", "email", "no-consent")),
     "log-delivery-1": log(Delivered("n1", "sent", "log")),
     "log-fact-1": log(FACT),
     "log-withdrawn-1": log(Withdrawn("3f2a91bc", "ani")),
@@ -175,6 +194,29 @@ def test_a_case_of_an_older_version_is_still_read() -> None:
     assert msgspec.json.decode((GOLDEN / "case-1.json").read_bytes(), type=Case) == CASE
     assert msgspec.json.decode((GOLDEN / "case-2.json").read_bytes(), type=Case) == CASE_WITH_FACTS
     assert msgspec.json.decode((GOLDEN / "case-3.json").read_bytes(), type=Case) == CASE_EXPLAINED
+    assert msgspec.json.decode((GOLDEN / "case-4.json").read_bytes(), type=Case) == CASE_WITH_CARE
+
+
+def test_the_desk_goes_on_from_what_a_version_with_three_kinds_of_notices_kept() -> None:
+    """`a` was opened with 1 to 5: 1 was sent theirs, 4 and 5 are queued, 2 was in contact, 3 is not in the directory."""
+    world = World(config(send=True, follow_up_ms=MINUTE_MS), {3: None})
+    world.desk.restore((GOLDEN / "desk-1.bin").read_bytes())
+    world.minute, world.seq = 2, 3
+    waiting = notice_id("default", "a", 4, Kind.PROBLEM, 1)
+    world.step(Delivered(waiting, "suppressed", "email", "stale"), world.now_ms)
+    world.step(Command(Verb.TRY_AGAIN, "a", "ani"), world.now_ms)
+    again = Minute(bad=fails("login", [1, 6], ("5.2", "Karta")))
+    world.go(again, anomaly("a", "login", {"app": "5.2"}, world.window_ms))
+    found = {(n.customer, n.kind): n.state for n in world.store.notices.values()}
+    assert found == {
+        (4, Kind.PROBLEM): NoticeState.DROPPED,
+        (1, Kind.TRY_AGAIN): NoticeState.QUEUED,
+        (6, Kind.PROBLEM): NoticeState.QUEUED,
+    }
+    counts = world.store.cases["a"].notices
+    assert (counts.sent, counts.queued) == (1, 3)
+    kept = unpack(world.desk.snapshot(), dict)
+    assert kept["format"] == 2
 
 
 def test_a_store_of_an_older_version_is_still_read(tmp_path: Path) -> None:
@@ -219,5 +261,6 @@ if __name__ == "__main__":
     _write("case-1.json", msgspec.json.encode(CASE))
     _write("case-2.json", msgspec.json.encode(CASE_WITH_FACTS))
     _write("case-3.json", msgspec.json.encode(CASE_EXPLAINED))
+    _write("case-4.json", msgspec.json.encode(CASE_WITH_CARE))
     if len(sys.argv) > 1 and not (GOLDEN / sys.argv[1]).exists():
         _write_store(GOLDEN / sys.argv[1])

@@ -23,7 +23,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,6 +34,9 @@ from urllib.parse import urlsplit
 from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
+
+from streams.store import open_store, tokens
+from streams.store.tokens import Scope
 
 SIZES = (1, 100, 1_000)
 CONNECTIONS = 16
@@ -85,7 +88,7 @@ def bare(folder: str) -> None:
         await run_in_threadpool(write, body)
         return Response(status_code=202)
 
-    listening = socket.socket()
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.bind(("127.0.0.1", 0))
     print(json.dumps({"url": f"http://127.0.0.1:{listening.getsockname()[1]}"}), flush=True)
     config = uvicorn.Config(app, log_level="critical", access_log=False, http="h11")
@@ -125,26 +128,44 @@ def tocsin(*words: str) -> list[str]:
     return ["-c", "import sys; from streams.cli.main import main; sys.exit(main())", *words]
 
 
-@contextmanager
-def service(folder: Path, name: str) -> Iterator[Server]:
-    """Run the whole service; as `door` its engines are asleep."""
-    import signal
-
+def configured(folder: Path) -> tuple[str, ...]:
     folder.mkdir()
     (folder / "signals.yml").write_text(SIGNALS, encoding="utf-8")
     (folder / "tocsin.yml").write_text("service: {backlog_bytes: 17179869184}\n", encoding="utf-8")
-    db = folder / "tocsin.db"
-    words = tocsin("run", "--config", str(folder), "--db", str(db), "--port", "0", "--json")
-    with process(*words) as first:
+    return "--config", str(folder), "--db", str(folder / "tocsin.db")
+
+
+@contextmanager
+def service(folder: Path) -> Iterator[Server]:
+    """Run the whole service."""
+    with process(*tocsin("run", *configured(folder), "--port", "0", "--json")) as first:
         token = Path(first["token_file"]).read_text(encoding="utf-8").strip()
-        work = int(first["pids"]["work"])
-        if name == "door":
-            os.kill(work, signal.SIGSTOP)
-        try:
-            yield Server(name, first["url"], token, db)
-        finally:
-            if name == "door":
-                os.kill(work, signal.SIGCONT)
+        yield Server("service", first["url"], token, folder / "tocsin.db")
+
+
+@contextmanager
+def door(folder: Path) -> Iterator[Server]:
+    """Run the process that takes events in, without the engines."""
+    import socket
+
+    words = configured(folder)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    db = folder / "tocsin.db"
+    with open_store(db, create=True) as store:
+        token = tokens.create(store, Scope.INGEST, "benchmark", "benchmark", now_ms())[1]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    started = subprocess.Popen([sys.executable, *tocsin("web", *words, "--port", str(port))], env=environment)
+    try:
+        while True:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.1)
+        yield Server("door", f"http://127.0.0.1:{port}", token, db)
+    finally:
+        started.terminate()
+        started.wait(60)
 
 
 # --- the load ---------------------------------------------------------------------------------------------------------
@@ -305,8 +326,11 @@ def main() -> None:
     loads: dict[tuple[str, int], list[Load]] = collections.defaultdict(list)
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         folder = Path(temporary)
+        with service(folder / "cases") as server:
+            waited = delays(server, lambda found: progress(found, "cases", console=console, disable=quiet))
         servers = [Server("bare", stack.enter_context(process(__file__, "--bare", temporary))["url"])]
-        servers += [stack.enter_context(service(folder / name, name)) for name in ("door", "service")]
+        servers.append(stack.enter_context(door(folder / "door")))
+        servers.append(stack.enter_context(service(folder / "service")))
         guess = {size: 2_000 * size if size == 1 else 60_000 for size in SIZES}
         for turn in progress(range(given.rounds), "rounds", console=console, disable=quiet):
             for size in SIZES:
@@ -319,9 +343,6 @@ def main() -> None:
                         load.worked_off_s = load.seconds + time.perf_counter() - begun
                     loads[server.name, size].append(load)
                     guess[size] = max(guess[size], int(load.rate))
-        with service(folder / "cases", "service") as server:
-            track = lambda found: progress(found, "cases", console=console, disable=quiet)  # noqa: E731
-            waited = delays(server, track)
     result = summary(loads)
     answer_s = statistics.median(load.quantile_s(0.5) for load in loads["bare", 100])
     delay = {
@@ -334,18 +355,9 @@ def main() -> None:
         print(json.dumps({"rounds": given.rounds, "connections": CONNECTIONS, "loads": result, "case": delay}))
         return
     table = Table(title=f"{CONNECTIONS} connections, {given.rounds} rounds of {given.seconds:g} s")
-    for column in (
-        "",
-        "events a request",
-        "events/s",
-        "p50 ms",
-        "p99 ms",
-        "rate to bare",
-        "range",
-        "p99 to bare",
-        "refused",
-    ):
-        table.add_column(column, justify="left" if not column else "right")
+    columns = ("", "batch", "events/s", "to bare", "range", "p50 ms", "p99 ms", "to bare", "worked off/s", "refused")
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for row in result:
         table.add_row(
             row["name"],

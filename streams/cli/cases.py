@@ -197,7 +197,7 @@ def merge_command(case: str, into: str, by: str | None, db: str, as_json: bool) 
 def split_command(case: str, anomalies: tuple[str, ...], by: str | None, db: str, as_json: bool) -> int:
     """Move some of CASE's anomalies into a case of their own, with the customers whom only they hit.
 
-    `tocsin cases show CASE --json` names them (`anomalies`); an id may be shortened. Nobody is told twice.
+    `tocsin cases show CASE --json` names them (`anomaly` in `why`); an id may be shortened. Nobody is told twice.
     """
     return _apply(db, case, Verb.SPLIT, by, None, as_json, anomalies=anomalies)
 

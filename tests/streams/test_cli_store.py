@@ -254,6 +254,46 @@ def test_who_was_hit_goes_with_the_case_that_is_merged(
     assert hit[2] == hit[0] + hit[1] > 100
 
 
+def test_a_case_is_split_again_by_the_names_of_its_anomalies(
+    two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tocsin, first, second = merged(two_cases, tmp_path, capsys)
+    anomalies = {why["signal"]: why["anomaly"] for why in tocsin.json("cases", "show", second["id"])["why"]}
+    leaving, staying = (anomalies[case["signals"][0]] for case in (first, second))
+    assert tocsin.json("cases", "split", second["id"], leaving[:8], "--by", "ani")["signals"] == second["signals"]
+    cases = tocsin.json("cases")
+    assert {tuple(case["signals"]) for case in cases} == {tuple(first["signals"]), tuple(second["signals"])}
+    assert "split by ani" in tocsin("cases", "show", second["id"])
+    tocsin("cases", "split", second["id"], staying, exits=2)
+    assert "splitting takes" in tocsin.err and tocsin.err.count("\n") == 1
+
+
+def test_a_case_is_assigned_remarked_on_held_and_approved(tocsin: Tocsin, case: str) -> None:
+    assert tocsin.json("cases", "assign", case, "rina")["assignee"] == "rina"
+    tocsin("cases", "assign", case, "rina", exits=2)
+    assert "assigned to rina already" in tocsin.err
+    tocsin("cases", "comment", case, "the bank\nknows", "--by", "ani")
+    tocsin("cases", "hold", case)
+    assert "is held: " in tocsin.err and "still" not in tocsin.err
+    assert tocsin.json("cases", "approve", case, "--sample", "2")["approval"] == "sample"
+    tocsin("cases", "approve", case, "--sample", "0", exits=2)
+    shown = tocsin("cases", "show", case)
+    assert "assigned to rina" in shown
+    assert "approval: sample" in shown
+    assert "commented by ani: the bank knows" in shown
+    assert tocsin.json("cases", "approve", case)["approval"] == "approved"
+
+
+def test_those_who_wait_are_told_once_that_they_can_try_again(tocsin: Tocsin, case: str) -> None:
+    before = tocsin.json("cases", "show", case)["notices"]
+    after = tocsin.json("cases", "try-again", case, "--by", "ani")["notices"]
+    assert sum(after["dropped"].values()) + after["sent"] + after["held"] > (
+        sum(before["dropped"].values()) + before["sent"] + before["held"]
+    )
+    tocsin("cases", "try-again", case, exits=2)
+    assert "nobody who was told of it still waits" in tocsin.err
+
+
 def test_a_command_beside_a_runner_is_left_for_it(tocsin: Tocsin, case: str) -> None:
     with only_runner(tocsin.db):
         tocsin("cases", "resolve", case)

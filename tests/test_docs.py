@@ -8,8 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from detector.desk.cases import mermaid
-from detector.desk.records import Case, CaseState
+from detector.desk.cases import by_people, mermaid
+from detector.desk.policy import RULES, Reason
+from detector.desk.records import Approval, Case, CaseState, Kind
 from detector.signals import Mode, Severity
 from streams.cli.main import cli
 from streams.reference import pages
@@ -178,4 +179,14 @@ def test_every_field_of_a_case_is_explained() -> None:
 
 
 def test_the_lifecycle_that_is_drawn_is_the_table() -> None:
-    assert mermaid() in text_of(ROOT / "docs" / "cases.md")
+    page = text_of(ROOT / "docs" / "cases.md")
+    assert mermaid() in page
+    assert by_people() in page
+
+
+def test_every_approval_and_every_rule_on_telling_is_explained() -> None:
+    cases, notices = (text_of(ROOT / "docs" / name) for name in ("cases.md", "notices.md"))
+    assert [a.value for a in Approval if f"| `{a.value}` |" not in cases] == []
+    assert [rule.__name__ for rule in RULES if f"| `{rule.__name__}` |" not in notices] == []
+    assert [kind.value for kind in Kind if f"| `{kind.value}` |" not in notices] == []
+    assert [r.value for r in Reason if r.value and f"`{r.value}`" not in notices] == []

@@ -10,7 +10,7 @@ import numpy as np
 from detector.config import MINUTE_MS, Config
 from detector.counter.record import WindowRecord
 from detector.decode import JSON, CustomerKeys, Decoder
-from detector.desk.records import Reach
+from detector.desk.records import Directory, Reach
 from detector.events import Ints
 from detector.pack import pack
 from detector.pipeline import Effects, Pipeline
@@ -28,6 +28,13 @@ class Nothing:
 
     def reach(self, customers: Ints) -> dict[int, Reach]:
         return {}
+
+
+class Everybody:
+    """A directory that knows and reaches everyone."""
+
+    def reach(self, customers: Ints) -> dict[int, Reach]:
+        return dict.fromkeys(customers.tolist(), Reach("en", "Asia/Jakarta", frozenset({"email"})))
 
 
 def stamp(ms: int) -> str:
@@ -63,6 +70,7 @@ def play(
     partitions: int = 1,
     restart: bool = False,
     learn_only: bool = False,
+    directory: Directory | None = None,
     after: Callable[[int, Pipeline], Effects | None] = lambda lines, pipeline: None,
 ) -> tuple[Effects, Pipeline]:
     """Feed the lines in pieces; with `restart`, a new pipeline from the snapshot after each.
@@ -72,7 +80,7 @@ def play(
     history = Kept()
 
     def fresh() -> Pipeline:
-        return Pipeline(config, history, Nothing(), partitions=partitions, learn_only=learn_only)
+        return Pipeline(config, history, directory or Nothing(), partitions=partitions, learn_only=learn_only)
 
     decoder = Decoder(config.schema, JSON, CustomerKeys(KEY), partitions=partitions)
     pipeline, total, position = fresh(), Effects(), 0

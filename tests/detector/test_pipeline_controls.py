@@ -8,16 +8,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detector.config import MINUTE_MS, Config
+from detector.config import MINUTE_MS, Config, Policy, QuietHours
 from detector.decode import JSON, CustomerKeys, Decoder
-from detector.desk.records import Case, CaseState, Command, Verb, Verdict
+from detector.desk.records import Case, CaseState, Command, Delivered, NoticeState, Verb, Verdict
 from detector.errors import UsageError
 from detector.pack import unpack
 from detector.pipeline import Effects, Pipeline, Told
-from detector.signals import parse_signals
+from detector.signals import Severity, Stake, parse_signals
 from detector.watch.control import Fact, FactKind, Withdrawn
 from tests.detector.counting import SHARE, SILENCE, T0
-from tests.detector.piping import CONFIG, KEY, Kept, Nothing, decided, play, traffic
+from tests.detector.piping import CONFIG, KEY, Everybody, Kept, Nothing, decided, play, traffic
 
 START, END = 120, 190
 LINES = traffic(220, start=START, end=END)
@@ -33,7 +33,9 @@ def work(from_minute: int, until_minute: int, kind: FactKind = FactKind.MAINTENA
     return msgspec.structs.replace(made, **changes)
 
 
-def run(told: Sequence[At] = (), cuts: Sequence[int] = (), *, restart: bool = False) -> tuple[Effects, Pipeline]:
+def run(
+    told: Sequence[At] = (), cuts: Sequence[int] = (), *, restart: bool = False, config: Config = CONFIG
+) -> tuple[Effects, Pipeline]:
     """Play the recording; what is refused is refused."""
 
     def after(lines: int, pipeline: Pipeline) -> Effects:
@@ -47,7 +49,7 @@ def run(told: Sequence[At] = (), cuts: Sequence[int] = (), *, restart: bool = Fa
         return out
 
     stops = {minute * PER_MINUTE for minute, _ in told} | set(cuts)
-    return play(LINES, stops, restart=restart, after=after)
+    return play(LINES, stops, config=config, directory=Everybody(), restart=restart, after=after)
 
 
 def cases(effects: Effects) -> list[Case]:
@@ -177,22 +179,57 @@ FACTS = st.builds(
     st.sampled_from([{}, {"bank": "BNI"}, {"city": "Medan"}]),
 )
 COMMANDS = st.builds(
-    lambda verb, verdict: Command(verb, CASE.id, "ani", verdict),
-    st.sampled_from([Verb.ACKNOWLEDGE, Verb.RESOLVE, Verb.DISMISS]),
+    lambda verb, verdict, customers: Command(
+        verb, CASE.id, "ani", verdict, text=verb.value, customers=customers, anomalies=CASE.anomalies[:1]
+    ),
+    st.sampled_from(list(Verb)),
     st.sampled_from([None, *Verdict]),
+    st.none() | st.integers(1, 5),
 )
+CAREFUL = Config(
+    signals=tuple(msgspec.structs.replace(s, stake=Stake.CONVENIENCE) for s in CONFIG.signals),
+    policy=Policy(
+        send=True,
+        quiet=QuietHours(0, 0),
+        approval=(Severity.HIGH,),
+        per_case=20,
+        follow_up_ms=5 * MINUTE_MS,
+        holdout_share=0.2,
+        holdout_ms=10 * MINUTE_MS,
+    ),
+)
+FREE, _ = run(config=CAREFUL)
+QUEUED = sorted(n.id for n in FREE.desk.notices if n.state is NoticeState.QUEUED)
+DELIVERIES = st.builds(
+    Delivered,
+    st.sampled_from(QUEUED),
+    st.sampled_from(["sent", "sent", "failed", "unknown", "suppressed"]),
+    st.just("email"),
+    st.sampled_from(["", "stale", "hard-bounce"]),
+)
+SOONER = st.integers(START + 5, 219)
 TOLD = st.lists(
-    st.tuples(st.integers(1, 219), FACTS | COMMANDS | st.integers(0, 2).map(lambda n: Withdrawn(f"f{n}"))), max_size=6
+    st.tuples(st.integers(1, 219), FACTS | st.integers(0, 2).map(lambda n: Withdrawn(f"f{n}")))
+    | st.tuples(SOONER, COMMANDS | DELIVERIES),
+    max_size=12,
 )
 
 
 @pytest.mark.slow
-@given(TOLD, st.lists(st.integers(0, len(LINES) - 1), max_size=5))
-@settings(max_examples=8, deadline=None)
-def test_what_people_say_counts_the_same_however_the_run_is_cut_and_restarted(told: list[At], cuts: list[int]) -> None:
-    whole = decided(run(told)[0])
-    assert decided(run(told, cuts)[0]) == whole
-    assert decided(run(told, cuts, restart=True)[0]) == whole
+@given(TOLD, st.lists(st.integers(0, len(LINES) - 1), max_size=5), st.sampled_from([CONFIG, CAREFUL]))
+@settings(max_examples=12, deadline=None)
+def test_what_people_say_counts_the_same_however_the_run_is_cut_and_restarted(
+    told: list[At], cuts: list[int], config: Config
+) -> None:
+    whole = decided(run(told, config=config)[0])
+    assert decided(run(told, cuts, config=config)[0]) == whole
+    assert decided(run(told, cuts, restart=True, config=config)[0]) == whole
+
+
+def test_with_care_some_are_told_some_wait_and_some_are_held_out() -> None:
+    found = {n.reason for n in FREE.desk.notices if n.case == CASE.id}
+    assert found >= {"", "case-cap", "holdout"}
+    assert len(QUEUED) == 20
 
 
 def test_a_dismissed_case_stays_so_while_its_problem_goes_on() -> None:

@@ -95,6 +95,15 @@ def case_page(
     return Page([cases[id] for id in ids], None if last is None else (int(last.place), str(last.id)))
 
 
+def case_total(store: Store, wanted: CaseFilter = CaseFilter()) -> int:
+    """Return how many cases there are."""
+    counted = sa.select(sa.func.count()).select_from(t.cases)
+    with store.reading() as connection:
+        return int(
+            connection.execute(counted.where(t.cases.c.tenant == store.tenant, *_case_conditions(wanted))).scalar_one()
+        )
+
+
 def _case_conditions(wanted: CaseFilter) -> list[sa.ColumnElement[bool]]:
     table, out = t.cases.c, list[sa.ColumnElement[bool]]()
     for column, values in ((table.state, wanted.states), (table.mode, wanted.modes)):

@@ -94,6 +94,19 @@ def moment(at_ms: int, viewer: Viewer, zone: str | None = None) -> str:
     return f"{format_date(here, pattern, locale=viewer.language)} {clock}"
 
 
+def date_moment(at_ms: int, viewer: Viewer) -> str:
+    """Return a moment with its whole date, whichever day it is.
+
+    Examples
+    --------
+    >>> date_moment(1_772_409_600_000, Viewer("id", "Asia/Jakarta", "auto", 1_772_409_600_000))
+    '2 Mar 2026 07.00 WIB'
+    """
+    here = local(at_ms, viewer.zone)
+    clock = format_time(here, _TIME[viewer.language], tzinfo=here.tzinfo, locale=viewer.language)
+    return f"{format_date(here, 'd MMM y', locale=viewer.language)} {clock} {zone_name(here)}"
+
+
 def when(at_ms: int | None, viewer: Viewer) -> Markup:
     """Return a moment, absolute and relative, as an element whose relative part a page keeps fresh."""
     if at_ms is None:
@@ -106,7 +119,7 @@ def when(at_ms: int | None, viewer: Viewer) -> Markup:
 def filters() -> dict[str, Any]:
     """Return the Jinja filters; each takes the page's `viewer` out of the context.
 
-    `ms | when` (both, as an element), `ms | moment`, `ms | ago`, `ms | span`, `n | number`, `x | share`.
+    `ms | when` (both, as an element), `ms | moment`, `ms | date_moment`, `ms | ago`, `ms | span`, `n | number`, `x | share`.
     """
     from jinja2 import pass_context
     from jinja2.runtime import Context
@@ -118,6 +131,10 @@ def filters() -> dict[str, Any]:
     @pass_context
     def _moment(context: Context, at_ms: int | None, zone: str | None = None) -> str:
         return "–" if at_ms is None else moment(at_ms, context["viewer"], zone)
+
+    @pass_context
+    def _date_moment(context: Context, at_ms: int) -> str:
+        return date_moment(at_ms, context["viewer"])
 
     @pass_context
     def _ago(context: Context, at_ms: int | None) -> str:
@@ -135,4 +152,12 @@ def filters() -> dict[str, Any]:
     def _share(context: Context, value: float | None) -> str:
         return share(value, context["viewer"])
 
-    return {"when": _when, "moment": _moment, "ago": _ago, "span": _span, "number": _number, "share": _share}
+    return {
+        "when": _when,
+        "moment": _moment,
+        "date_moment": _date_moment,
+        "ago": _ago,
+        "span": _span,
+        "number": _number,
+        "share": _share,
+    }

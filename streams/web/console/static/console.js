@@ -2,6 +2,7 @@
 import { keys } from "./keys.js";
 import { live } from "./live.js";
 import { times } from "./times.js";
+import { toast } from "./toast.js";
 
 const root = document.documentElement;
 
@@ -14,15 +15,6 @@ function zone() {
   if (mine !== root.dataset.zone && document.cookie.includes(`tocsin_zone=${mine}`)) location.reload();
 }
 
-export function toast(text, isProblem = false) {
-  const box = document.getElementById("toast");
-  box.textContent = text;
-  box.className = isProblem ? "said problem" : "said";
-  box.hidden = false;
-  clearTimeout(box.timer);
-  box.timer = setTimeout(() => (box.hidden = true), 6000);
-}
-
 document.addEventListener("click", (event) => {
   const copy = event.target.closest("[data-copy]");
   if (copy) navigator.clipboard?.writeText(copy.dataset.copy).then(() => toast(copy.dataset.copied ?? "✓"));
@@ -32,10 +24,15 @@ document.addEventListener("click", (event) => {
 });
 // A form is sent once, however often its button is pressed.
 document.addEventListener("submit", (event) => {
-  if (event.target.method !== "post") return;
+  if (event.target.method !== "post") {
+    // An address says only what was chosen.
+    for (const field of event.target.querySelectorAll("input[name], select[name]")) if (!field.value) field.disabled = true;
+    return;
+  }
   if (event.target.dataset.sent) event.preventDefault();
   event.target.dataset.sent = "1";
 });
+addEventListener("pageshow", () => document.querySelectorAll("form[method=get] :disabled").forEach((f) => (f.disabled = false)));
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
 for (const found of document.querySelectorAll("[data-open][hidden]")) found.hidden = false;
 

@@ -25,7 +25,7 @@ function move(by) {
 
 function open() {
   const row = selected();
-  if (row && document.activeElement?.closest("[data-href]") !== row && document.activeElement === document.body) location.href = row.dataset.href;
+  if (row) location.href = row.dataset.href;
 }
 
 export function keys() {

@@ -10,6 +10,8 @@ function keep(list, next) {
 }
 
 export function merge(list, next) {
+  const hides = list.closest("[data-hides]") ?? list.closest("table");
+  hides.hidden = (next.closest("[data-hides]") ?? next.closest("table")).hidden;
   const mine = new Map([...list.children].filter((r) => r.dataset.id).map((row) => [row.dataset.id, row]));
   const theirs = new Map([...next.children].filter((r) => r.dataset.id).map((row) => [row.dataset.id, row]));
   const fresh = [...theirs.keys()].filter((id) => !mine.has(id));

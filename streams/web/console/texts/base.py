@@ -35,8 +35,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "next_page": ("Next page", "Halaman berikutnya"),
     # --- what stands above every page
     "recording": (
-        "A recording: all is as it was at {at}. Nothing is at work on it, and nothing is sent.",
-        "Sebuah rekaman: semua seperti pada {at}. Tidak ada yang berjalan, dan tidak ada yang dikirim.",
+        "All is as it was on {at}. Nothing comes in, and nothing is sent.",
+        "Semua seperti pada {at}. Tidak ada yang masuk, dan tidak ada yang dikirim.",
     ),
     "recording.short": ("Recording", "Rekaman"),
     "kill_switch": (

@@ -2,10 +2,10 @@
 
 from fastapi import FastAPI
 
-from streams.web.console import inbox, preferences, static
+from streams.web.console import case, case_acts, inbox, preferences, static
 from streams.web.console.errors import HtmlErrors
 
-ROUTERS = (static.router, preferences.router, inbox.router)
+ROUTERS = (static.router, preferences.router, inbox.router, case.router, case_acts.router)
 
 
 def install(app: FastAPI) -> None:

@@ -108,16 +108,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Saat ini tidak ada yang menunggu; yang terdampak mulai sekarang diberi tahu.",
     ),
     "ask.approve.quiet": (
-        "{n} of them is held for quiet hours until {until}.|{n} of them are held for quiet hours, the first until {until}.",
+        "{n} of them is held for quiet hours until {until}.|{n} of them are held for quiet hours, the first until "
+        "{until}.",
         "{n} di antaranya ditahan selama jam tenang sampai {until}.",
     ),
     "ask.approve.nobody": (
-        "{n} has no channel that they agreed to, and is not told.|{n} have no channel that they agreed to, and are not told.",
+        "{n} has no channel that they agreed to, and is not told.|{n} have no channel that they agreed to, and are "
+        "not told.",
         "{n} tidak punya kanal yang disetujui, dan tidak diberi tahu.",
     ),
     "ask.approve.later": (
-        "Whoever is hit later is told as well. Each is checked again at the moment of sending; who got through meanwhile is not told.",
-        "Yang terdampak kemudian juga diberi tahu. Setiap pesan diperiksa lagi saat dikirim; yang sudah berhasil tidak diberi tahu.",
+        "Whoever is hit later is told as well. Each is checked again at the moment of sending; who got through "
+        "meanwhile is not told.",
+        "Yang terdampak kemudian juga diberi tahu. Setiap pesan diperiksa lagi saat dikirim; yang sudah berhasil "
+        "tidak diberi tahu.",
     ),
     "ask.approve.killed": (
         "Sending is stopped: they wait until it goes on.",
@@ -134,7 +138,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ask.channel": ("{n} {channel} message|{n} {channel} messages", "{n} pesan {channel}"),
     "ask.hold": ("Hold this case", "Tahan kasus ini"),
     "ask.hold.says": (
-        "Nobody else hears of the problem until somebody approves. Told so far: {told}. On their way, and stopped as far as "
+        "Nobody else hears of the problem until somebody approves. Told so far: {told}. On their way, and stopped "
+        "as far as "
         "they have not left: {queued}.",
         "Tidak ada lagi yang diberi tahu sebelum disetujui. Sudah diberi tahu: {told}. Sedang dikirim, dan dihentikan "
         "selama belum keluar: {queued}.",
@@ -146,9 +151,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ask.hold.do": ("Hold", "Tahan"),
     "ask.try-again": ("Say that they can try again", "Sampaikan bahwa bisa dicoba lagi"),
     "ask.try-again.says": (
-        "Sends 1 message: {n} customer was told and still waits.|Sends {n} messages, one each to those who were told and "
+        "Sends 1 message: {n} customer was told and still waits.|Sends {n} messages, one each to those who were "
+        "told and "
         "still wait. Say so only if it works.",
-        "Mengirim {n} pesan, satu untuk tiap pelanggan yang sudah diberi tahu dan masih menunggu. Lakukan hanya jika sudah "
+        "Mengirim {n} pesan, satu untuk tiap pelanggan yang sudah diberi tahu dan masih menunggu. Lakukan hanya "
+        "jika sudah "
         "berfungsi.",
     ),
     "ask.try-again.none": (
@@ -158,9 +165,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ask.try-again.do": ("Send {n} message|Send {n} messages", "Kirim {n} pesan"),
     "ask.resolve": ("Close it: it is over", "Tutup: sudah berakhir"),
     "ask.resolve.says": (
-        "Messages that are held are dropped ({held}). Those who were told ({told}) hear that it works again, each after "
+        "Messages that are held are dropped ({held}). Those who were told ({told}) hear that it works again, each "
+        "after "
         "their own success. What comes back within a day opens it again.",
-        "Pesan yang ditahan dibuang ({held}). Yang sudah diberi tahu ({told}) mendapat kabar “sudah normal”, masing-masing "
+        "Pesan yang ditahan dibuang ({held}). Yang sudah diberi tahu ({told}) mendapat kabar “sudah normal”, "
+        "masing-masing "
         "setelah berhasil sendiri. Jika muncul lagi dalam sehari, kasus dibuka lagi.",
     ),
     "ask.resolve.real": ("It was real", "Memang terjadi"),
@@ -185,13 +194,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Mengurangi anggaran satu kasus keliru: {after} dari {limit} ({words}).",
     ),
     "ask.dismiss.budget.over": (
-        "Costs the budget one false case: {after} of {limit} ({words}), which is more than you put up with. The thresholds "
+        "Costs the budget one false case: {after} of {limit} ({words}), which is more than you put up with. The "
+        "thresholds "
         "rise with the week's verdicts.",
-        "Mengurangi anggaran satu kasus keliru: {after} dari {limit} ({words}), melebihi batas Anda. Ambang naik mengikuti "
+        "Mengurangi anggaran satu kasus keliru: {after} dari {limit} ({words}), melebihi batas Anda. Ambang naik "
+        "mengikuti "
         "penilaian minggu ini.",
     ),
     "ask.dismiss.budget.unjudged": (
-        "{n} other case of the period has no verdict yet; the thresholds follow once all have one.|{n} other cases of the "
+        "{n} other case of the period has no verdict yet; the thresholds follow once all have one.|{n} other cases "
+        "of the "
         "period have no verdict yet; the thresholds follow once all have one.",
         "{n} kasus lain pada masa itu belum dinilai; ambang disesuaikan setelah semua dinilai.",
     ),
@@ -218,16 +230,20 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ask.split.do": ("Split off", "Pisahkan"),
     "ask.stop-sending": ("Stop all sending", "Hentikan semua pengiriman"),
     "ask.stop-sending.says": (
-        "The kill switch: from now on nothing goes out to anybody, of no case and on no channel. {n} message waits until it "
-        "goes on.|The kill switch: from now on nothing goes out to anybody, of no case and on no channel. {n} messages wait "
+        "The kill switch: from now on nothing goes out to anybody, of no case and on no channel. {n} message waits "
+        "until it "
+        "goes on.|The kill switch: from now on nothing goes out to anybody, of no case and on no channel. {n} "
+        "messages wait "
         "until it goes on.",
-        "Sakelar darurat: mulai sekarang tidak ada pesan yang keluar, dari kasus dan kanal mana pun. {n} pesan menunggu "
+        "Sakelar darurat: mulai sekarang tidak ada pesan yang keluar, dari kasus dan kanal mana pun. {n} pesan "
+        "menunggu "
         "sampai dilanjutkan.",
     ),
     "ask.stop-sending.do": ("Stop all sending", "Hentikan semua pengiriman"),
     "ask.go-on-sending": ("Go on sending", "Lanjutkan pengiriman"),
     "ask.go-on-sending.says": (
-        "{n} message that waits goes out within seconds, each checked again.|{n} messages that wait go out, each checked again.",
+        "{n} message that waits goes out within seconds, each checked again.|{n} messages that wait go out, each "
+        "checked again.",
         "{n} pesan yang menunggu akan dikirim, masing-masing diperiksa lagi.",
     ),
     "ask.go-on-sending.do": ("Go on sending", "Lanjutkan pengiriman"),
@@ -350,9 +366,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "who.search.hint": ("Customer id or alias", "ID atau alias pelanggan"),
     "who.customer": ("Customer", "Pelanggan"),
     "who.state": ("State", "Keadaan"),
-    "who.since": ("First failure", "Gagal pertama"),
-    "who.last": ("Last failure", "Gagal terakhir"),
-    "who.tries": ("Failures", "Kegagalan"),
+    "who.failed": ("Failed ({zone})", "Gagal ({zone})"),
+    "who.tries": ("Times", "Kali"),
     "who.success": ("Last success", "Berhasil terakhir"),
     "who.contact": ("Called", "Menghubungi"),
     "who.notices": ("Told, or why not", "Diberi tahu, atau mengapa tidak"),
@@ -365,7 +380,9 @@ TEXTS: dict[str, tuple[str, str]] = {
     "who.until": ("until {at}", "sampai {at}"),
     "who.empty": ("Nobody in this case.", "Tidak ada di kasus ini."),
     "who.unknown": ("Nobody of this id is hit by this case.", "Tidak ada pelanggan dengan ID ini di kasus ini."),
-    "who.preview": ("Preview", "Pratinjau"),
+    "who.preview": ("reads", "baca"),
+    "who.preview.of": ("What {id} reads", "Yang dibaca {id}"),
+    "who.simulated": ("simulated", "simulasi"),
     "who.csv": ("Download CSV", "Unduh CSV"),
     "who.nobody": (
         "This signal counts without naming anybody: there is nobody to list, and nobody is told.",

@@ -48,7 +48,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "reason.tls": ("no safe connection", "sambungan tidak aman"),
     "reason.unavailable": ("the other side's trouble", "gangguan di pihak sana"),
     # --- what a notice says
-    "kind.problem": ("the problem", "gangguan"),
+    "kind.problem": ("problem", "gangguan"),
     "kind.resolved": ("works again", "sudah normal"),
     "kind.correction": ("correction", "ralat"),
     "kind.follow-up": ("follow-up", "kabar lanjutan"),

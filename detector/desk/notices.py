@@ -220,8 +220,11 @@ def notify(
             first = priorities(file.ledger, rows, file.strands, round.stakes, file.case.severity)
             ordered = rows[np.lexsort((rows, -first))]
         for start in range(0, len(rows), SLICE):
-            part = _unless_still_waiting(file, round.policy, kind, ordered[start : start + SLICE], state)
-            for notice in _decide_slice(file, state or file.case.state, round, kind, part):
+            part = ordered[start : start + SLICE]
+            waits = _waits(file, kind, part) & (state is None)
+            if allowance(file, round.policy) == 0:
+                part, waits = part[~waits], waits[~waits]
+            for notice in _decide_slice(file, state or file.case.state, round, kind, part, waits):
                 out.notices.append(notice)
                 told += notice.decision is Decision.SEND
                 held += notice.decision is Decision.HOLD
@@ -241,17 +244,17 @@ def waiting_rows(file: CaseFile) -> Ints:
     return np.flatnonzero(waiting)
 
 
-def _unless_still_waiting(file: CaseFile, policy: Policy, kind: int, rows: Ints, state: CaseState | None) -> Ints:
-    """Leave out who waits for a person and goes on waiting: what was written of them still holds."""
-    if kind != PROBLEM or state is not None or file.finished or allowance(file, policy) != 0:
-        return rows
+def _waits(file: CaseFile, kind: int, rows: Ints) -> Bools:
+    """bool[rows]: waits for a person, and where nobody further may be told what was written of it still holds."""
     ledger = file.ledger
-    waits = (ledger["state"][rows, PROBLEM] == _HELD) & np.isin(ledger["reason"][rows, PROBLEM], _WAITING)
-    left: Ints = rows[~(waits & ledger.active[rows])]
-    return left
+    if kind != PROBLEM or file.finished:
+        return np.zeros(len(rows), np.bool_)
+    found: Bools = (ledger["state"][rows, PROBLEM] == _HELD) & np.isin(ledger["reason"][rows, PROBLEM], _WAITING)
+    return found & ledger.active[rows]
 
 
-def _decide_slice(file: CaseFile, state: CaseState, round: Round, kind: int, rows: Ints) -> list[Notice]:
+def _decide_slice(file: CaseFile, state: CaseState, round: Round, kind: int, rows: Ints, waits: Bools) -> list[Notice]:
+    """Decide on these rows; of those that wait, only as long as some of them may be told."""
     ledger, policy, now_ms, notices = file.ledger, round.policy, round.now_ms, list[Notice]()
     compared = kind == PROBLEM and compares(file.case.mode, file.case.signals, policy, round.stakes)
     if compared:
@@ -260,7 +263,10 @@ def _decide_slice(file: CaseFile, state: CaseState, round: Round, kind: int, row
     first = priorities(ledger, rows, file.strands, round.stakes, file.case.severity).tolist() if news else []
     reach = {} if file.case.mode is Mode.SHADOW else round.directory.reach(ledger["customer"][rows])
     values = _Rows(ledger, rows, kind, file.normal_until_ms())
+    waiting = waits.tolist()
     for i, (row, customer) in enumerate(zip(values.rows, values.customer, strict=True)):
+        if waiting[i] and allowance(file, policy) == 0:
+            continue
         facts = _facts(file, state, round, reach.get(customer), kind, values, i, compared=compared)
         notice = _notice(file, facts, decide(facts), customer, values, i, first[i] if news else 0)
         _record(file, row, kind, notice)

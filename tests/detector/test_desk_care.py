@@ -171,7 +171,7 @@ def test_a_sample_tells_the_most_valuable_and_the_next_sample_the_next() -> None
     world.go(new(7, 8))
     world.go(new(8, 9))
     say(world, Phase.OPENED)
-    do(world, Verb.APPROVE, customers=2)
+    assert len(do(world, Verb.APPROVE, customers=2).notices) == 2  # the others' rows stay as they are
     assert approval(world) is Approval.SAMPLE
     assert set(problems(world, told=True)) == {8, 7}  # three tries, and of two the first who failed
     say(world, minute=new(50))

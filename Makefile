@@ -24,10 +24,10 @@ check: $(VENV)/dev.stamp  ## Format, lint, types, imports, fast tests: under a m
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -n $(WORKERS) -m "not slow" --hypothesis-profile=fast
+	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow" --hypothesis-profile=fast
 
 test: $(VENV)/dev.stamp  ## Run all tests
-	$(BIN)/pytest -n $(WORKERS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
 demo: $(VENV)/core.stamp  ## Show the whole story on simulated traffic
 	@$(BIN)/tocsin demo $(ARGS)

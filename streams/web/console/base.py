@@ -50,6 +50,7 @@ def environment() -> Environment:
     made.globals.update(
         t=_t,
         named=_named,
+        time_words=_time_words,
         asset=asset,
         csrf_field=_csrf_field,
         LANGUAGES=LANGUAGES,
@@ -71,6 +72,11 @@ def _t(context: Context, key: str, **values: Any) -> str:
 @pass_context
 def _named(context: Context, prefix: str, value: str) -> str:
     return named(prefix, value, context["viewer"].language)
+
+
+@pass_context
+def _time_words(context: Context) -> str:
+    return formats.time_words(context["viewer"].language)
 
 
 @pass_context

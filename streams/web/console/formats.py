@@ -3,6 +3,7 @@
 A moment is told absolutely and relatively together: `14:32 WIB · 12 min ago`.
 """
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +13,7 @@ from markupsafe import Markup
 
 from detector.desk.zones import local
 from streams.store.values import rfc3339
-from streams.web.console.texts import text
+from streams.web.console.texts import form, text
 from streams.web.console.viewer import Language, Viewer
 
 _TIME: dict[Language, str] = {"en": "HH:mm", "id": "HH.mm"}
@@ -116,10 +117,17 @@ def when(at_ms: int | None, viewer: Viewer) -> Markup:
     ).format(iso=rfc3339(at_ms), ms=at_ms, moment=moment(at_ms, viewer), ago=ago(at_ms, viewer))
 
 
+def time_words(language: Language) -> str:
+    """Return how relative times are told, as JSON for the script that keeps them fresh."""
+    keys = ("time.now", "time.ago", "time.in", "span.s", "span.min", "span.h", "span.d")
+    return json.dumps({key.partition(".")[2]: form(key, language) for key in keys}, ensure_ascii=False)
+
+
 def filters() -> dict[str, Any]:
     """Return the Jinja filters; each takes the page's `viewer` out of the context.
 
-    `ms | when` (both, as an element), `ms | moment`, `ms | date_moment`, `ms | ago`, `ms | span`, `n | number`, `x | share`.
+    `ms | when` (both, as an element), `ms | moment`, `ms | date_moment`, `ms | ago`, `ms | span`; `n | number`,
+    `x | share`.
     """
     from jinja2 import pass_context
     from jinja2.runtime import Context

@@ -5,8 +5,7 @@ import { toast } from "./toast.js";
 async function who(id) {
   const answer = await fetch(`/v1/cases/${encodeURIComponent(id)}/timeline`).catch(() => null);
   const story = answer?.ok ? (await answer.json()).items : [];
-  const last = story.filter((entry) => entry.by).at(-1);
-  return last ? { who: last.by, what: last.what } : { who: "?", what: "?" };
+  return story.filter((entry) => entry.by).at(-1)?.by ?? "?";
 }
 
 export async function acknowledge(row) {
@@ -19,8 +18,7 @@ export async function acknowledge(row) {
     body: JSON.stringify({ expected_state: "open" }),
   }).catch(() => null);
   if (answer?.status === 409) {
-    const found = await who(row.dataset.id);
-    toast(words.conflict.replace("{who}", found.who).replace("{what}", found.what), true);
+    toast(words.conflict.replace("{who}", await who(row.dataset.id)), true);
   } else if (answer?.ok) toast(words.done);
   else toast(words.failed, true);
   await reload().catch(() => undefined);

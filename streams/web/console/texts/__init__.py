@@ -25,6 +25,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
 """Every text; a page's file is added here."""
 
 
+def form(key: str, language: Language) -> str:
+    """Return a text as it stands, with its braces."""
+    return TEXTS[key][0 if language == "en" else 1]
+
+
 def text(key: str, language: Language, **values: Any) -> str:
     """Return a text with its values.  Where one of them is markup, the rest is escaped and the whole is markup.
 
@@ -38,7 +43,7 @@ def text(key: str, language: Language, **values: Any) -> str:
     >>> text("new_cases", "en", n=1), text("new_cases", "en", n=1200), text("new_cases", "id", n=1200)
     ('1 new case', '1,200 new cases', '1.200 kasus baru')
     """
-    found = TEXTS[key]["en id".split().index(language)]
+    found = form(key, language)
     one, bar, more = found.partition("|")
     if bar:
         found = one if values.get("n") == 1 else more

@@ -60,8 +60,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     # --- acknowledging with a key
     "inbox.acknowledged": ("Acknowledged: it is yours to look after.", "Ditangani: sekarang Anda yang mengurusnya."),
     "inbox.conflict": (
-        "Somebody was faster: {who} ({what}). The row shows how it is now.",
-        "Ada yang lebih cepat: {who} ({what}). Baris ini menunjukkan keadaan sekarang.",
+        "Somebody was faster: {who}. The row shows how it is now.",
+        "Ada yang lebih cepat: {who}. Baris ini menunjukkan keadaan sekarang.",
     ),
     "inbox.not_open": ("Only an open case is acknowledged.", "Hanya kasus terbuka yang dapat ditangani."),
     "inbox.may_not": ("You may read cases, not work on them.", "Anda boleh membaca kasus, tidak menanganinya."),

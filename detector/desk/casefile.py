@@ -121,7 +121,6 @@ class CaseFile(msgspec.Struct, kw_only=True):
         confirmed = None if affected is None else affected.confirmed
         strongest = max(strands, key=lambda s: (s.score, s.id))
         ends = [s.ended_ms for s in strands if s.ended_ms is not None]
-        contacts = self.ledger["contact_ms"][self.ledger.active & (self.ledger["contact_ms"] >= 0)]
         self.case = msgspec.structs.replace(
             old,
             title=old.title if known else title(configured, causes),
@@ -139,8 +138,8 @@ class CaseFile(msgspec.Struct, kw_only=True):
             accounts=tuple(a for s in strands if (a := s.account) is not None),
             affected=affected,
             notices=self.counts(),
-            contacts=len(contacts),
-            first_contact_ms=int(contacts.min()) if len(contacts) else None,
+            contacts=int((self.ledger.active & (self.ledger["contact_ms"] >= 0)).sum()),
+            first_contact_ms=self.ledger.first_contact_ms(),
         )
         return self.case
 

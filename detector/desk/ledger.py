@@ -134,6 +134,16 @@ class Ledger(msgspec.Struct, kw_only=True):
             self._contacted(values)
         return self.find(customers)
 
+    def first_contact_ms(self) -> int | None:
+        """Return when somebody first contacted us after their own first failure; None where nobody has.
+
+        Of each customer the first and the last contact are known: the first of the two that came after counts.
+        """
+        own, first, last = self["first_ms"], self["contact_ms"], self["contact_last_ms"]
+        after = np.where(first >= own, first, last)
+        found = after[self.active & (after >= own) & (after >= 0)]
+        return int(found.min()) if len(found) else None
+
     def _contacted(self, customers: Ints) -> None:
         """Note the contacts of these customers in their rows, where they have one."""
         for row, customer in zip(self.find(customers).tolist(), customers.tolist(), strict=True):

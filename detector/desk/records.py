@@ -203,7 +203,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     contacts: int = 0
     """Affected customers who contacted us since the onset."""
     first_contact_ms: int | None = None
-    """When the first of them did."""
+    """When the first of them did after a failure of their own: what came before was about something else."""
     verdict: Verdict | None = None
     episode: int = 1
     """Grows when a resolved case opens again: the next episode's notices are new ones."""

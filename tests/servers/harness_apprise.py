@@ -11,7 +11,7 @@ from streams.outbox.channel import Outcome
 from streams.outbox.channels.apprise import AppriseChannel, Options
 from tests.servers import http
 from tests.servers.harness import Behaviour, Expected, Scene
-from tests.servers.harness_webhook import ANSWERS, a_secret, standing
+from tests.servers.harness_webhook import ANSWERS, a_secret, limit_s, standing
 
 
 def notice_in(seen: http.Seen) -> str:
@@ -34,7 +34,7 @@ class AppriseHarness:
             with standing(behaviour, play, folder) as (server, _way):
                 scheme = "jsons" if server.scheme == "https" else "json"
                 url = f"{scheme}://user:s3cret-word@127.0.0.1:{server.port}/s3cret-path"
-                options = Options.model_validate({"url": {"env": "U"}, "timeout": "1s"})
+                options = Options.model_validate({"url": {"env": "U"}, "timeout": f"{max(1, int(limit_s(behaviour)))}s"})
                 yield Scene(
                     AppriseChannel(options, a_secret(folder, "url", url.encode())),
                     "C-1042-Budi",

@@ -46,6 +46,15 @@ ONCE_ONLY = {
 """What comes of it instead where the other side does not drop repetitions."""
 
 
+NEVER_ENDS = (Behaviour.HANGS, Behaviour.DRIPS, Behaviour.ENDLESS)
+PATIENT_S = 15.0
+
+
+def limit_s(behaviour: Behaviour) -> float:
+    """Return the time limit to set: a short one only where it is what ends the attempt."""
+    return LIMIT_S if behaviour in NEVER_ENDS else PATIENT_S
+
+
 def a_secret(folder: Path, name: str, value: bytes) -> Secret:
     (folder / name).write_bytes(value)
     return Secret(f"tocsin.yml: channels.x.{name}", file=folder / name)
@@ -58,7 +67,7 @@ def standing(behaviour: Behaviour, play: http.Play, folder: Path) -> Iterator[tu
     with http.serving(play, tls=tls, drop_first=behaviour is Behaviour.FLAKY) as server:
         if behaviour is Behaviour.NOBODY:
             server.port = http.free_port()
-        yield server, Way(LOOPBACK, limit_s=LIMIT_S)
+        yield server, Way(LOOPBACK, limit_s=limit_s(behaviour))
 
 
 class WebhookHarness:

@@ -121,11 +121,37 @@ def entries(store: Store, *, after: int = 0, limit: int = 100) -> list[Entry]:
         return [_entry(row) for row in connection.execute(wanted)]
 
 
-def newest(store: Store, *, before: int | None = None, limit: int = 100) -> list[Entry]:
-    """Return rows from before a number on, the newest first."""
-    wanted = sa.select(t.audit).where(t.audit.c.tenant == store.tenant)
+def newest(
+    store: Store,
+    *,
+    before: int | None = None,
+    limit: int = 100,
+    who: str = "",
+    what: str = "",
+    target: str = "",
+    since_ms: int | None = None,
+    until_ms: int | None = None,
+) -> list[Entry]:
+    """Return rows from before a number on, the newest first.
+
+    Parameters
+    ----------
+    who, what, target : str
+        Only rows that hold this text there; "": any.
+    since_ms, until_ms : int, optional
+        Only rows of since_ms <= at < until_ms.
+    """
+    c = t.audit.c
+    wanted = sa.select(t.audit).where(c.tenant == store.tenant)
     if before is not None:
-        wanted = wanted.where(t.audit.c.seq < before)
+        wanted = wanted.where(c.seq < before)
+    for column, text in ((c.who, who), (c.what, what), (c.target, target)):
+        if text:
+            wanted = wanted.where(column.contains(text, autoescape=True))
+    if since_ms is not None:
+        wanted = wanted.where(c.at_ms >= since_ms)
+    if until_ms is not None:
+        wanted = wanted.where(c.at_ms < until_ms)
     with store.reading() as connection:
         return [_entry(row) for row in connection.execute(wanted.order_by(t.audit.c.seq.desc()).limit(limit))]
 

@@ -2,10 +2,13 @@
 
 from fastapi import FastAPI
 
-from streams.web.console import case, case_acts, inbox, preferences, static
+from streams.web.console import audit, case, case_acts, customer, inbox, preferences, sending, signals, static
 from streams.web.console.errors import HtmlErrors
 
-ROUTERS = (static.router, preferences.router, inbox.router, case.router, case_acts.router)
+ROUTERS = (
+    *(static.router, preferences.router, inbox.router, case.router, case_acts.router),
+    *(customer.router, sending.router, signals.router, audit.router),
+)
 
 
 def install(app: FastAPI) -> None:

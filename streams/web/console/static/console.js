@@ -34,7 +34,7 @@ document.addEventListener("submit", (event) => {
 });
 addEventListener("pageshow", () => document.querySelectorAll("form[method=get] :disabled").forEach((f) => (f.disabled = false)));
 addEventListener("pageshow", () => document.querySelectorAll("form[data-sent]").forEach((f) => delete f.dataset.sent));
-for (const found of document.querySelectorAll("[data-open][hidden]")) found.hidden = false;
+for (const found of document.querySelectorAll("[data-open][hidden], [data-copy][hidden]")) found.hidden = false;
 
 zone();
 times();

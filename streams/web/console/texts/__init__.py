@@ -12,15 +12,19 @@ from typing import Any
 from babel.numbers import format_decimal
 from markupsafe import Markup
 
-from streams.web.console.texts import base, case, inbox, reasons, sign_in
+from streams.web.console.texts import audit, base, case, customer, inbox, reasons, sending, sign_in, signals
 from streams.web.console.viewer import Language
 
 TEXTS: Mapping[str, tuple[str, str]] = {
+    **audit.TEXTS,
     **base.TEXTS,
     **case.TEXTS,
+    **customer.TEXTS,
     **inbox.TEXTS,
     **reasons.TEXTS,
+    **sending.TEXTS,
     **sign_in.TEXTS,
+    **signals.TEXTS,
 }
 """Every text; a page's file is added here."""
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 MARK = "demo.json"
 _OWN = ("events.ndjson", "customers.csv", "signals.yml", "tocsin.yml", "truth.json", "tocsin.db", MARK)
-_BESIDE = ("-wal", "-shm", ".lock")
+_BESIDE = ("-wal", "-shm", ".lock", ".kill", ".admin.token")
+_OF_THE_CONSOLE = "admin.token"
+"""What `tocsin run` left there: it opens the earlier store alone."""
 
 
 @common.command(
@@ -70,7 +72,7 @@ def prepare(folder: Path) -> None:
         raise UsageError(message)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MARK).write_text("{}\n", encoding="utf-8")
-    for name in (*_OWN[:-1], *(f"tocsin.db{suffix}" for suffix in _BESIDE)):
+    for name in (*_OWN[:-1], *(f"tocsin.db{suffix}" for suffix in _BESIDE), _OF_THE_CONSOLE):
         (folder / name).unlink(missing_ok=True)
 
 
@@ -214,8 +216,10 @@ def _report(folder: Path, result: dict[str, Any]) -> None:
             click.echo(f"  {case['id'][:8]}  {plain(case['title'])}")
         for text in sample(store):
             click.echo(f"\n> {plain(text)}")
-    click.echo(f"\n{result['events']:,} events at {result['events_per_s']:,}/s. Look further:")
+    click.echo(f"\n{result['events']:,} events at {result['events_per_s']:,}/s. Its cases:")
     click.echo(f"  {plain(common.command_line('cases', '--all', '--db', folder / 'tocsin.db'))}")
+    click.echo("Walk through them in the browser; it prints a link that signs you in:")
+    click.echo(f"  {plain(common.command_line('run', '--config', folder, '--db', folder / 'tocsin.db'))}")
 
 
 def _problems(result: dict[str, Any], zone: str) -> None:

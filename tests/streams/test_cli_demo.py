@@ -38,7 +38,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path, capsys: pytest
 def test_an_earlier_demo_is_replaced_and_what_else_lies_there_stays(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     prepare(folder)
-    for name in ("events.ndjson", "tocsin.db", "tocsin.db-wal", "notes.txt"):
+    for name in ("events.ndjson", "tocsin.db", "tocsin.db-wal", "admin.token", "notes.txt"):
         (folder / name).write_text("old", encoding="utf-8")
     prepare(folder)
     assert sorted(file.name for file in folder.iterdir()) == ["demo.json", "notes.txt"]
@@ -65,6 +65,7 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert main(["demo", *size]) == 0
     text = capsys.readouterr().out
-    for words in ("detected after", "first complaint", "Halo ", "Hi ", "Look further", "false case"):
+    for words in ("detected after", "first complaint", "Halo ", "Hi ", "Its cases", "in the browser", "false case"):
         assert words in text
-    assert text.endswith(f"\n  tocsin cases --all --db '{folder / 'tocsin.db'}'\n")
+    assert f"\n  tocsin cases --all --db '{folder / 'tocsin.db'}'\n" in text
+    assert text.endswith(f"\n  tocsin run --config '{folder}' --db '{folder / 'tocsin.db'}'\n")

@@ -19,7 +19,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "How long before the first contact we found it",
         "Seberapa lama kami menemukannya sebelum kontak pertama",
     ),
-    "inbox.owner": ("Owner", "Penanggung jawab"),
+    "inbox.owner": ("Owner", "Penangan"),
     "inbox.state": ("State", "Status"),
     # --- cells
     "inbox.of_hit": ("of {n} hit", "dari {n} terdampak"),
@@ -27,7 +27,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "inbox.waiting": ("{n} waiting", "{n} menunggu"),
     "inbox.ahead": ("{span} ahead", "{span} lebih dulu"),
     "inbox.behind": ("{span} behind", "{span} terlambat"),
-    "inbox.no_contact": ("no contact yet", "belum ada kontak"),
+    "inbox.no_contact": ("none yet", "belum ada"),
     "inbox.nobody": ("nobody", "belum ada"),
     "inbox.everywhere": ("everywhere", "di mana-mana"),
     "inbox.approval.needed": ("needs approval", "perlu persetujuan"),

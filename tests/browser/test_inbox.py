@@ -183,3 +183,19 @@ def test_without_scripts_it_is_read_and_filtered(browser: "Browser", with_case: 
         page.locator("details.menu summary").click()
         page.get_by_role("button", name="Bahasa Indonesia").click()
         assert page.locator("h1").inner_text() == "Kotak masuk" and "q=bni" in page.url
+
+
+@pytest.mark.parametrize(("theme", "language", "width"), [("light", "en-GB", 1380), ("dark", "id-ID", 360)])
+def test_nothing_stands_in_the_way_of_anybody(
+    browser: "Browser", with_case: Service, theme: str, language: str, width: int
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped,unused-ignore]
+
+    look: dict[str, Any] = {"color_scheme": theme, "locale": language, "viewport": {"width": width, "height": 800}, "bypass_csp": True}
+    with signed_in(browser, with_case, "ani", **look) as page:
+        page.locator("#live[data-state=on]").wait_for()
+        for address in ("/", "/?q=nothing", "/nowhere"):
+            page.goto(with_case.url + address)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            found = Axe().run(page).response["violations"]
+            assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []

@@ -13,7 +13,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "me": ("You", "Anda"),
     "me.language": ("Language", "Bahasa"),
     "me.theme": ("Look", "Tampilan"),
-    "me.theme.auto": ("Like the system", "Ikut sistem"),
+    "me.theme.auto": ("System", "Sistem"),
     "me.theme.light": ("Light", "Terang"),
     "me.theme.dark": ("Dark", "Gelap"),
     "me.keys": ("Keys", "Tombol"),
@@ -35,6 +35,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "All is as it was on {at}. Nothing comes in, and nothing is sent.",
         "Semua seperti pada {at}. Tidak ada yang masuk, dan tidak ada yang dikirim.",
     ),
+    "strips": ("What holds for every page", "Yang berlaku di semua halaman"),
     "recording.short": ("Recording", "Rekaman"),
     "kill_switch": (
         "Sending is stopped by the kill switch{by}. Nothing goes out to anybody.",

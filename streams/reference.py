@@ -311,6 +311,8 @@ def _kind_of(kind: Any) -> str:
     }
     if kind in names:
         return names[kind]
+    if get_origin(kind) is tuple:
+        return f"a list of {_kind_of(get_args(kind)[0])}"
     if not (isinstance(kind, type) and issubclass(kind, BaseModel)):
         return "a mapping"
     return "`{env: NAME}` or `{file: PATH}`" if kind is SecretReference else f"`{{{', '.join(kind.model_fields)}}}`"

@@ -56,7 +56,8 @@ class Asked:
     story: bool = False
 
 
-_WHOLE = re.compile(r"-?\d{1,18}")
+_WHOLE = re.compile(r"-?\d{1,19}", re.ASCII)
+_STORED = 2**63
 
 
 def asked(request: Request) -> Asked:
@@ -65,7 +66,7 @@ def asked(request: Request) -> Asked:
 
     def whole(name: str) -> int | None:
         value = given.get(name, "")
-        return int(value) if _WHOLE.fullmatch(value) else None
+        return int(value) if _WHOLE.fullmatch(value) and -_STORED <= int(value) < _STORED else None
 
     def plain(name: str) -> str:
         return given.get(name, "").replace("\0", "").strip()

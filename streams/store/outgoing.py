@@ -30,7 +30,7 @@ class Queue:
     Attributes
     ----------
     later
-        Of them, those that are tried again only after now; `next_ms` is when the first of all is due.
+        Of them, those that are looked at only after now; `next_ms` is when the first of these is.
     stale_soon
         Of them, those that are not sent any more within the hour.
     """
@@ -39,7 +39,7 @@ class Queue:
     state: str
     n: int
     later: int
-    next_ms: int
+    next_ms: int | None
     stale_soon: int
 
 
@@ -52,7 +52,7 @@ def queues(store: Store, now_ms: int) -> list[Queue]:
             c.state,
             sa.func.count().label("n"),
             sa.func.sum(sa.case((c.due_ms > now_ms, 1), else_=0)).label("later"),
-            sa.func.min(c.due_ms).label("next"),
+            sa.func.min(sa.case((c.due_ms > now_ms, c.due_ms))).label("next"),
             sa.func.sum(sa.case((c.stale_ms < now_ms + HOUR_MS, 1), else_=0)).label("soon"),
         )
         .where(c.tenant == store.tenant, c.state.in_(UNSETTLED))
@@ -61,7 +61,7 @@ def queues(store: Store, now_ms: int) -> list[Queue]:
     )
     with store.reading() as connection:
         return [
-            Queue(r.channel, r.state, int(r.n), int(r.later), int(r.next), int(r.soon))
+            Queue(r.channel, r.state, int(r.n), int(r.later), None if r.next is None else int(r.next), int(r.soon))
             for r in connection.execute(wanted)
         ]
 

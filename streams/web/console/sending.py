@@ -117,7 +117,7 @@ def answer(now: views.Sending, viewer: Viewer) -> list[tuple[bool, str]]:
         out.append((True, text("sending.to_decide", language, n=now.unknown)))
     if not any(bad for bad, _ in out) and now.real:
         out.insert(0, (False, text("sending.fine", language)))
-    return out
+    return [(bad, sentence[:1].upper() + sentence[1:]) for bad, sentence in out]
 
 
 def _after(request: Request) -> tuple[str] | None:

@@ -26,6 +26,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "customer.failing": ("still failing in {n}", "masih gagal di {n}"),
     "customer.not_failing": ("failing in none now", "kini tidak gagal lagi"),
     "customer.told": ("told of {n}", "diberi tahu tentang {n}"),
+    "customer.told_none": ("never told", "tidak pernah diberi tahu"),
+    "customer.shadow": (
+        "{n} more by a signal in shadow, of which nobody is told.|"
+        "{n} more by signals in shadow, of which nobody is told.",
+        "{n} lagi dari sinyal bayangan, yang tidak dikabarkan ke siapa pun.",
+    ),
     "customer.untold": ("not told of {n}", "tidak diberi tahu tentang {n}"),
     "customer.contacts": ("in touch about {n}", "menghubungi soal {n}"),
     "customer.no_cases": ("No problem has hit them.", "Tidak pernah terdampak gangguan."),

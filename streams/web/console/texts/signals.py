@@ -54,8 +54,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "signals.last": ("Last event", "Kejadian terakhir"),
     "signals.last.none": ("none in the last {n} windows", "tidak ada di {n} jendela terakhir"),
     "signals.spark": (
-        "Last hour: at most {most} in a window; dark is what was bad",
-        "Satu jam terakhir: paling banyak {most} per jendela; gelap berarti buruk",
+        "The last {n} windows, at most {most} in one; the red foot was bad",
+        "{n} jendela terakhir, paling banyak {most}; kaki merah berarti buruk",
+    ),
+    "signals.spark.plain": (
+        "The last {n} windows, at most {most} in one",
+        "{n} jendela terakhir, paling banyak {most}",
     ),
     "signals.spark.name": ("Events in the last {n} windows", "Kejadian di {n} jendela terakhir"),
     "signals.draws_on": ("Budget", "Anggaran"),

@@ -158,9 +158,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Numbers:
-    """The answer first: in how many cases, where it still fails, of how many told and not told, how often in touch."""
+    """The answer first.
+
+    Attributes
+    ----------
+    cases, shadow
+        Live ones, and those that nobody is told of.
+    failing, told, untold, contacts, tries
+        Of the live ones: where it still fails, of which they were told or not, about which they were in touch; and how
+        often they failed in all of these.
+    """
 
     cases: int
+    shadow: int
     failing: int
     told: int
     untold: int
@@ -187,7 +197,7 @@ def seen(store: Store, config: Config, key: int, language: Language, *, case: st
     for notice in person.notices_of(store, key, SHOWN_NOTICES):
         notices.setdefault(notice.case, []).insert(0, notice)
     hits = tuple(_hit(of, row, notices.get(of.id, ()), language) for of, row in found)
-    chosen = next((i for i, one in enumerate(hits) if one.case == case), 0)
+    chosen = _chosen(hits, case)
     story, cut = list[Line](), False
     if hits:
         of, row = found[chosen]
@@ -195,12 +205,25 @@ def seen(store: Store, config: Config, key: int, language: Language, *, case: st
     return Seen(numbers(hits), hits, hits[chosen] if hits else None, tuple(story), cut)
 
 
+def _chosen(hits: Sequence[Hit], case: str) -> int:
+    """Return whose story is told: of the wanted case, else of the latest where it still fails, else of the latest live."""
+    real = [i for i, hit in enumerate(hits) if hit.mode == "live" and not hit.withdrawn]
+    ways = (
+        [i for i, hit in enumerate(hits) if hit.case == case],
+        [i for i in real if hits[i].state == "still_failing"],
+        real,
+    )
+    return next((found[0] for found in ways if found), 0)
+
+
 def numbers(hits: Sequence[Hit]) -> Numbers:
     """Return what the cases come to; those that a customer was taken out of do not count."""
-    real = [hit for hit in hits if not hit.withdrawn]
+    listed = [hit for hit in hits if not hit.withdrawn]
+    real = [hit for hit in listed if hit.mode == "live"]
     told = sum(hit.told.kind == "problem" and hit.told.state in TOLD for hit in real)
     return Numbers(
         cases=len(real),
+        shadow=len(listed) - len(real),
         failing=sum(hit.state == "still_failing" for hit in real),
         told=told,
         untold=len(real) - told,

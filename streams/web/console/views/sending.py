@@ -152,7 +152,7 @@ def sending(store: Store, settings: Settings, now_ms: int) -> Sending:
         recording=store.mode == RECORDING,
         switch=kill_switch(store),
         channels=channels,
-        caps=_caps(settings, names, gone, says.get("limits", {})),
+        caps=_caps(settings, names, gone, bound_of(str(says.get("held_by") or ""))),
         held=tuple(outgoing.held(store)),
         failures=failures,
         effect=effect(queues),
@@ -197,26 +197,41 @@ def _channel(
 
 
 def _caps(
-    settings: Settings, channels: tuple[str, ...], gone: outgoing.GoneOut, binds: Mapping[str, Any]
+    settings: Settings, channels: tuple[str, ...], gone: outgoing.GoneOut, binds: Mapping[str, frozenset[str]]
 ) -> tuple[Cap, ...]:
-    """Return the limits with what went out; one that binds for some is shown at those that are full."""
+    """Return the limits with what went out."""
     by_signal: dict[str, int] = {}
     for (_, signal), n in gone.hour.items():
         by_signal[signal] = by_signal.get(signal, 0) + n
     everything, most, each = sum(by_signal.values()), settings.sending.per_hour, settings.sending.per_signal_hour
-    out = [Cap("hour", "", everything, most, bool(binds.get("hour")))]
-    full = bool(binds.get("signal"))
-    out += [Cap("signal", name, n, each, full and n >= each) for name, n in sorted(by_signal.items())] or [
-        Cap("signal", "", 0, each, False)
-    ]
+    out = [Cap("hour", "", everything, most, "hour" in binds)]
+    signals = sorted({*by_signal, *binds.get("signal", ())})
+    out += [Cap("signal", name, by_signal.get(name, 0), each, name in binds.get("signal", ())) for name in signals]
+    if not signals:
+        out.append(Cap("signal", "", 0, each, False))
     for name in channels:
         given = settings.channels.get(name, {})
         if given.get("per_day"):
             n = gone.customers_day.get(name, 0)
-            out.append(Cap("tier", name, n, float(given["per_day"]), bool(binds.get("tier")) and n >= given["per_day"]))
+            out.append(Cap("tier", name, n, float(given["per_day"]), name in binds.get("tier", ())))
         if given.get("per_second"):
-            out.append(Cap("rate", name, None, float(given["per_second"]), bool(binds.get("rate"))))
+            out.append(Cap("rate", name, None, float(given["per_second"]), name in binds.get("rate", ())))
     return tuple(out)
+
+
+def bound_of(words: str) -> dict[str, frozenset[str]]:
+    """Return which limits bind, of which signals or channels, as the notifier words it (`streams.outbox.limits.named`).
+
+    Examples
+    --------
+    >>> sorted((limit, sorted(names)) for limit, names in bound_of("hour; signal: logins, payments").items())
+    [('hour', []), ('signal', ['logins', 'payments'])]
+    """
+    out: dict[str, frozenset[str]] = {}
+    for part in filter(None, words.split("; ")):
+        limit, _, names = part.partition(": ")
+        out[limit] = frozenset(filter(None, names.split(", ")))
+    return out
 
 
 def effect(queues: list[Queue]) -> Effect:

@@ -17,7 +17,7 @@ from detector.config import Config
 from detector.desk.records import Case
 from detector.errors import TocsinError
 from detector.fields import duration_text
-from detector.signals import Mode, Signal
+from detector.signals import Measure, Mode, Signal
 from detector.watch.control import FactKind
 from streams.engines import facts
 from streams.engines.operating import operating_points
@@ -292,6 +292,8 @@ def _watched(
     thresholds: Thresholds | None,
     muted: tuple[Muted, ...],
 ) -> Watched:
+    has_bad = signal.measure is not Measure.COUNT and not signal.ranked
+    found = [(window_ms, (counted, bad if has_bad else 0)) for window_ms, (counted, bad) in found]
     counted = sum(sums[0] for _, sums in found)
     bad = sum(sums[1] for _, sums in found)
     page = pages.case_page(store, CaseFilter(signal=signal.name), limit=LAST_CASES)
@@ -304,7 +306,7 @@ def _watched(
         severity=signal.severity.value,
         mode=signal.mode.value,
         a_minute=counted / minutes if minutes else 0.0,
-        bad_share=bad / counted if counted and signal.bad else None,
+        bad_share=bad / counted if counted and has_bad else None,
         last_ms=max((window_ms for window_ms, _ in found), default=-width_ms) + width_ms if found else None,
         spark=spark(found, newest_ms, width_ms),
         budget=budget,

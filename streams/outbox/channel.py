@@ -8,7 +8,7 @@ says what came of it and raises nothing for what the other side does.
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -19,8 +19,8 @@ from pydantic import BaseModel, Field
 from detector.desk.wording import Message
 from detector.errors import ConfigError, Problem, UsageError
 from detector.fields import did_you_mean, join, listed, shown
-from streams.sections import checked
-from streams.settings import TOCSIN, Settings
+from streams.sections import SecretReference, checked
+from streams.settings import TOCSIN, Settings, secret_of
 
 
 class Outcome(StrEnum):
@@ -230,8 +230,26 @@ def problems(settings: Settings) -> list[Problem]:
             found += error.problems
             continue
         further = getattr(module, "problems", None)  # what a provider checks beyond its fields, without a connection
-        found += [] if further is None else further(options, _setup(settings, name))
+        more: list[Problem] = [] if further is None else further(options, _setup(settings, name))
+        said = {problem.path for problem in more}
+        missing = _missing_secrets(options, _where(name), settings.directory)
+        found += [*more, *(problem for problem in missing if problem.path not in said)]
     return found
+
+
+def _missing_secrets(options: BaseModel, where: str, directory: Path) -> Iterator[Problem]:
+    """Yield the secrets among the options that are not where they are said to be."""
+    for field_name in type(options).model_fields:
+        value = getattr(options, field_name)
+        if isinstance(value, SecretReference):
+            secret = secret_of(value, join(where, field_name), directory)
+            assert secret is not None
+            try:
+                secret.read(least=1)
+            except ConfigError as error:
+                yield from error.problems
+        elif isinstance(value, BaseModel):
+            yield from _missing_secrets(value, join(where, field_name), directory)
 
 
 def _parts(name: str, given: Mapping[str, Any], where: str) -> tuple[Common, dict[str, Any], Any]:

@@ -190,6 +190,36 @@ def test_every_mistake_in_a_channels_options_is_listed_with_its_path_and_no_secr
     assert said["whatsapp.by"]["do"] == 'did you mean "qontak"?'
 
 
+def test_a_channels_secret_that_is_not_there_or_signs_nothing_is_an_error(
+    shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OUR_PASSWORD", raising=False)
+    text = """
+    notices: {send: true, channels: [push, whatsapp, email]}
+    channels:
+      push: {by: webhook, url: "https://hooks.shop.example", secret: {file: push.secret}}
+      email: {by: smtp, host: mail.shop.example, sender: a@shop.example, user: u, password: {env: OUR_PASSWORD}}
+      whatsapp:
+        by: qontak
+        channel_integration_id: 5f1c0a9e-0c7d-4a58-9d38-8d4a7c1f0001
+        oauth: {user: u, password: {env: OUR_PASSWORD}, client_id: c, client_secret: {env: OUR_PASSWORD}}
+    """
+    (shop / "tocsin.yml").write_text(textwrap.dedent(text), "utf-8")
+    code, found = check(capsys, shop)
+    said = [error["path"].removeprefix("tocsin.yml: channels.") for error in found["errors"]]
+    assert (code, sorted(said)) == (
+        2,
+        ["email.password", "push.secret", "whatsapp.oauth.client_secret", "whatsapp.oauth.password"],
+    )
+    monkeypatch.setenv("OUR_PASSWORD", "s3cret")
+    (shop / "push.secret").write_text("whsec_tooshort, and more of it", "utf-8")
+    code, found = check(capsys, shop)
+    assert [(error["path"], error["allowed"]) for error in found["errors"]] == [
+        ("tocsin.yml: channels.push.secret", "whsec_ and 24 to 64 bytes in base64")
+    ]
+    assert "tooshort" not in json.dumps(found)
+
+
 def test_a_secret_that_is_not_there_is_an_error(
     shop: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

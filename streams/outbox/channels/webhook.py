@@ -115,6 +115,17 @@ def _key(secret: Secret) -> bytes:
     return key
 
 
+def problems(options: Options, setup: Setup) -> list[Problem]:
+    """Return which secrets are not there, or sign nothing."""
+    found: list[Problem] = []
+    for secret in _secrets(options, setup):
+        try:
+            _key(secret)
+        except ConfigError as error:
+            found += error.problems
+    return found
+
+
 def make(options: Options, setup: Setup) -> WebhookChannel:
     """Return the channel.
 
@@ -123,15 +134,13 @@ def make(options: Options, setup: Setup) -> WebhookChannel:
     ConfigError
         A secret or the certificates are not there.
     """
-    problems: list[Problem] = []
+    found = problems(options, setup)
+    if found:
+        raise ConfigError(found)
+    return WebhookChannel(setup.name, options.url, _secrets(options, setup), way_of(options, setup))
+
+
+def _secrets(options: Options, setup: Setup) -> list[Secret]:
     given = {"secret": options.secret, "next_secret": options.next_secret}
     found = [secret_of(reference, f"{setup.where}.{name}", setup.directory) for name, reference in given.items()]
-    secrets = [secret for secret in found if secret is not None]
-    for secret in secrets:
-        try:
-            _key(secret)
-        except ConfigError as error:
-            problems += error.problems
-    if problems:
-        raise ConfigError(problems)
-    return WebhookChannel(setup.name, options.url, secrets, way_of(options, setup))
+    return [secret for secret in found if secret is not None]

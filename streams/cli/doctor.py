@@ -5,10 +5,10 @@ import shutil
 import socket
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -191,9 +191,16 @@ def _processes(now: "Standing", now_ms: int) -> Iterator[Finding]:
             )
         else:
             yield Finding(f"process {process.name}", WARNING, "not at work", "`tocsin run` starts the service")
+        yield from _stopped(process.body.get("notifier") or {})
         problem = process.body.get("config_error")
         if problem:
             yield Finding("configuration in force", WRONG, f"the one before: the new one is refused: {problem}")
+
+
+def _stopped(notifier: Mapping[str, Any]) -> Iterator[Finding]:
+    for channel, reason in sorted(dict(notifier.get("stopped") or {}).items()):
+        do = f"mend it, then POST /v1/channels/{channel}/resume, or start the service again"
+        yield Finding(f"channel {channel}", WRONG, f"is stopped ({reason}): what is for it waits", do)
 
 
 def _fresh(at_ms: int, now_ms: int) -> bool:

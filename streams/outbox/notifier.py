@@ -288,8 +288,9 @@ class Notifier:
                     self._say(f"channel {name}: messages get through again")
             elif state is Circuit.STOPPED and told != "stopped":
                 self._told[name] = "stopped"
+                why = "the other side refuses us, or a secret is not where the settings say"
                 do = "nothing more is tried there until a person resumes it or the service is started again"
-                self._say(f"channel {name}: the other side refuses us ({way.breaker.stopped}); {do}")
+                self._say(f"channel {name}: {why} ({way.breaker.stopped}); {do}")
             elif not told and way.breaker.opened:
                 self._told[name] = "down"
                 self._say(f"channel {name}: nothing gets through; what is for it waits, and it is tried now and then")

@@ -93,6 +93,15 @@ def test_a_process_that_hangs_and_one_that_is_gone_are_told_apart(tocsin: Tocsin
     assert "signals.yml: signals.a" in of(found, "configuration in force")["found"]
 
 
+def test_a_channel_that_stopped_is_found_with_its_reason(tocsin: Tocsin) -> None:
+    with open_store(tocsin.db) as store:
+        now_ms = SystemClock().now_ms()
+        speak(store, "work", os.getpid(), now_ms, {"notifier": {"stopped": {"email": "credentials"}}})
+    found = of(run(tocsin, exits=1), "channel email")
+    assert found["found"].startswith("is stopped (credentials)")
+    assert "/v1/channels/email/resume" in found["do"]
+
+
 def test_what_waits_and_what_may_have_gone_out_is_said(tocsin: Tocsin) -> None:
     with open_store(tocsin.db) as store, store.transaction() as connection:
         for n, state in enumerate(("waiting", "unknown", "sent")):

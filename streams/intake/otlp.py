@@ -85,7 +85,7 @@ def events(body: bytes) -> Logs:
     try:
         logs = _read(body)
     except msgspec.DecodeError as error:
-        message = f"body: expected OTLP logs as JSON ({{resourceLogs: …}}), found: {str(error).lower()}"
+        message = f"body: expected OTLP logs as JSON ({{resourceLogs: …}}), found: {error}"
         raise UsageError(message) from error
     except RecursionError as error:
         message = "body: expected OTLP logs as JSON, found them nested too deep"

@@ -15,10 +15,11 @@ from detector.errors import TocsinError, UnreachableError, UsageError
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 50
+_NO_JSON = "json_invalid"
 _OURS = {
     "extra_forbidden": "no such field",
     "missing": "a value",
-    "json_invalid": "JSON",
+    _NO_JSON: "JSON",
     "model_attributes_type": "an object",
 }
 
@@ -60,10 +61,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        found = [
-            {"path": ".".join(map(str, e["loc"])), "found": _found(e), "allowed": _allowed(e)}
-            for e in error.errors()[:MOST_ERRORS]
-        ]
+        found = [{"path": _path(e), "found": _found(e), "allowed": _allowed(e)} for e in error.errors()[:MOST_ERRORS]]
         detail = "; ".join(f"{e['path']}: expected {e['allowed']}, found {e['found']}" for e in found[:5])
         return response(422, "invalid-request", detail, more={"errors": found})
 
@@ -99,7 +97,16 @@ def _allowed(error: Mapping[str, Any]) -> str:
     return re.sub(r"^(String|List|Dictionary|Data) should (match|have) ", "", text)
 
 
+def _path(error: Mapping[str, Any]) -> str:
+    """Return where it is; of text that is no JSON the place within it is no field, so `found` says it."""
+    location = error["loc"][:1] if error["type"] == _NO_JSON else error["loc"]
+    return ".".join(map(str, location))
+
+
 def _found(error: Mapping[str, Any]) -> str:
+    if error["type"] == _NO_JSON:
+        what = error.get("ctx", {}).get("error", "another text")
+        return f"a mistake after {error['loc'][-1]} characters ({what})"
     return "nothing" if error["type"] == "missing" else _short(error.get("input"))
 
 

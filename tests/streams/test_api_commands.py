@@ -319,6 +319,13 @@ def test_keys_are_kept_for_a_day_and_only_so_many(
         assert [row.key for row in connection.execute(sa.select(t.idempotency))] == ["c"]
 
 
+def test_a_body_that_is_no_json_is_said_to_break_after_so_many_characters(ask: Asking, case: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    problem = ask("POST", f"{case}/comment", status=422, content=b'{"text": 5', headers=headers).json()
+    assert problem["errors"][0]["path"] == "body"
+    assert problem["detail"].startswith("body: expected JSON, found a mistake after 10 characters (")
+
+
 @pytest.mark.parametrize("key", ["", "x" * 201, "a\tb"])
 def test_a_key_is_short_printable_text(ask: Asking, case: str, store: Store, key: str) -> None:
     assert ask.post(f"{case}/hold", status=422, Idempotency_Key=key)["code"] == "invalid-request"

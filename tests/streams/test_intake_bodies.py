@@ -323,6 +323,11 @@ def test_what_is_no_export_is_refused(body: bytes) -> None:
         otlp.events(body)
 
 
+def test_a_field_of_an_export_is_named_as_it_is_spelt() -> None:
+    with pytest.raises(UsageError, match=r"`\$\.resourceLogs`"):
+        otlp.events(b'{"resourceLogs":5}')
+
+
 def test_values_pass_through_a_flattened_envelope_as_they_were_written() -> None:
     body = b'{"specversion":"1.0","id":"1","source":"s","type":"t","data":{"n":1.10,"big":18446744073709551617}}'
     assert b'"n":1.10,"big":18446744073709551617' in cloudevents.flattened(body)

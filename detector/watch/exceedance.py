@@ -20,8 +20,7 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit
-from scipy.stats import poisson
+from scipy.special import expit, logit, pdtr
 
 from detector.config import HOUR_MS, MINUTE_MS, Config
 from detector.counter.counter import bucket_value
@@ -70,7 +69,7 @@ class Channel:
     """By how much the levels' log odds move with those of the middle in the last hours."""
 
 
-BODY = Channel("body", tuple(float(poisson.cdf(i, 1.0)) for i in range(5)), 8, (1.25, 1.6, 2.5, 5.0), 0.5)
+BODY = Channel("body", tuple(float(pdtr(i, 1.0)) for i in range(5)), 8, (1.25, 1.6, 2.5, 5.0), 0.5)
 TAIL = Channel("tail", (0.99,), 1, EFFECTS_UP, 0.99, follows=1.7)
 """A small shift of a normal distribution moves the log odds at 0.99 1.7 times as far as at the middle."""
 CHANNELS = (BODY, TAIL)

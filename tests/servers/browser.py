@@ -24,7 +24,7 @@ MINUTE_MS = 60_000
 
 @contextmanager
 def chromium() -> "Iterator[Browser]":
-    """Give a browser; where there is none the test is skipped, but not in CI."""
+    """Give a browser; where there is none the test is skipped, but not in CI where it could be installed."""
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     try:
         from playwright.sync_api import sync_playwright
@@ -32,7 +32,7 @@ def chromium() -> "Iterator[Browser]":
         sync_playwright = None  # type: ignore[assignment]
     if path is None or sync_playwright is None:
         why = "no Chromium found (CHROMIUM names one)" if path is None else "playwright is not installed"
-        assert os.environ.get("CI") != "true", why
+        assert os.environ.get("CI") != "true" or os.environ.get("CI_WITHOUT") == "chromium", why
         pytest.skip(why)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])

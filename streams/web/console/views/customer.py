@@ -206,7 +206,7 @@ def seen(store: Store, config: Config, key: int, language: Language, *, case: st
 
 
 def _chosen(hits: Sequence[Hit], case: str) -> int:
-    """Return whose story is told: of the wanted case, else of the latest where it still fails, else of the latest live."""
+    """Return which story is told: of the wanted case, else the latest where it still fails, else the latest live."""
     real = [i for i, hit in enumerate(hits) if hit.mode == "live" and not hit.withdrawn]
     ways = (
         [i for i, hit in enumerate(hits) if hit.case == case],

@@ -15,31 +15,55 @@ from streams.store.store import Store
 
 FOR_A_PERSON = ("needs-approval", "case-cap")
 """Why a notice is held until a person approves the case."""
+_ON_ITS_WAY: Sequence[NoticeState] = (NoticeState.QUEUED, NoticeState.SIMULATED, NoticeState.SENT)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Held notices of a problem that would go the same way; `channel` is None where there is none."""
+    """Held notices of a problem that would go the same way.
+
+    Attributes
+    ----------
+    channel
+        None where there is none.
+    over
+        Looked at now they would not be sent any more: the customer got through, called, or it is too long ago.
+    """
 
     channel: str | None
     time_zone: str
     notices: int
+    over: bool = False
 
 
-def waiting_for_a_person(store: Store, case: str) -> list[Group]:
-    """Return the notices of a case that wait for its approval, by channel and the customers' time zone."""
-    table = t.notices.c
-    counted = sa.select(table.channel, table.time_zone, sa.func.count().label("n"))
-    wanted = counted.where(
-        table.tenant == store.tenant,
-        table.case_id == case,
-        table.kind == Kind.PROBLEM.value,
-        table.state == NoticeState.HELD.value,
-        table.reason.in_(FOR_A_PERSON),
+def waiting_for_a_person(store: Store, case: str, now_ms: int, in_contact_ms: int) -> list[Group]:
+    """Return the notices of a case that wait for its approval, by channel and the customers' time zone.
+
+    Parameters
+    ----------
+    in_contact_ms : int
+        Who called since so long ago is not told.
+    """
+    notice, row = t.notices.c, t.ledger.c
+    over = sa.or_(
+        row.state == CustomerState.RECOVERED.value,
+        row.withdrawn == 1,
+        row.contact_ms > now_ms - in_contact_ms,
+        notice.stale_ms < now_ms,
+    )
+    is_over = sa.case((over, 1), else_=0).label("over")
+    same = (row.tenant == notice.tenant) & (row.case_id == notice.case_id) & (row.customer == notice.customer)
+    counted = sa.select(notice.channel, notice.time_zone, is_over, sa.func.count().label("n"))
+    wanted = counted.join_from(t.notices, t.ledger, same).where(
+        notice.tenant == store.tenant,
+        notice.case_id == case,
+        notice.kind == Kind.PROBLEM.value,
+        notice.state == NoticeState.HELD.value,
+        notice.reason.in_(FOR_A_PERSON),
     )
     with store.reading() as connection:
-        found = connection.execute(wanted.group_by(table.channel, table.time_zone))
-        return [Group(row.channel, row.time_zone, row.n) for row in found]
+        found = connection.execute(wanted.group_by(notice.channel, notice.time_zone, is_over))
+        return [Group(r.channel, r.time_zone, r.n, bool(r.over)) for r in found]
 
 
 def told_and_waiting(store: Store, case: str) -> int:
@@ -61,6 +85,3 @@ def told_and_waiting(store: Store, case: str) -> int:
     )
     with store.reading() as connection:
         return int(connection.execute(wanted).scalar_one())
-
-
-_ON_ITS_WAY: Sequence[NoticeState] = (NoticeState.QUEUED, NoticeState.SIMULATED, NoticeState.SENT)

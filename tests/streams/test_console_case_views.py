@@ -179,10 +179,12 @@ def test_an_approval_says_what_goes_on_which_channel_and_what_waits_for_the_morn
         Group("whatsapp", "Asia/Jayapura", 4),
         Group("email", "", 12),
         Group(None, "Asia/Jakarta", 7),
+        Group("whatsapp", "Asia/Jakarta", 30, over=True),
+        Group(None, "Asia/Jakarta", 1, over=True),
     ]
     found = acts._telling(groups, policy, evening)
     assert found.by_channel == (("whatsapp", 400), ("email", 12))
-    assert (found.waiting, found.nobody, found.quiet, found.dry_run) == (419, 7, 4, False)
+    assert (found.waiting, found.nobody, found.over, found.quiet, found.dry_run) == (450, 7, 31, 4, False)
     assert found.quiet_until_ms == evening + 9 * 60 * MINUTE
 
 
@@ -262,6 +264,20 @@ def drawing(**changes: object) -> chart.Drawing:
     found = picture.picture(evidence(120))
     assert found is not None
     return replace(picture.drawing(case(1, onset_ms=T0 + 20 * MINUTE), [], found, EN), **changes)  # type: ignore[arg-type]
+
+
+@given(st.lists(st.integers(0, 119), min_size=1, max_size=5, unique=True), st.sampled_from(["wide", "narrow"]))
+def test_words_of_marks_stand_apart(minutes: list[int], size: str) -> None:
+    marks = [chart.Mark(T0 + m * MINUTE, f"Began {m}") for m in minutes]
+    found = chart.placed(drawing(marks=marks), chart.SIZES[size])
+    assert sorted(mark.at_ms for mark, _, _ in found) == sorted(mark.at_ms for mark in marks)
+    pixels = chart.SIZES[size].width * (chart.SIZES[size].right - chart.SIZES[size].left)
+    spans = []
+    for mark, row, to_left in found:
+        x, length = (mark.at_ms - T0) / (120 * MINUTE) * pixels, 6.3 * len(mark.word) + 14
+        spans.append((row, x - length, x) if to_left else (row, x, x + length))
+    for i, (row, begin, end) in enumerate(spans):
+        assert not any(row == other and begin < b and a < end for other, a, b in spans[:i])
 
 
 def test_the_same_numbers_give_the_same_bytes_and_others_another_stamp() -> None:

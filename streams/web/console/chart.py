@@ -280,18 +280,9 @@ def _unbroken(points: Sequence[Point], step_ms: int) -> list[list[Point]]:
 
 
 def _marks(axes: Any, what: Drawing, size: Size, colours: Colours) -> None:
-    """Draw a line with its word above for everything that happened; words that would meet stand in rows."""
-    pixels = size.width * (size.right - size.left)
-    starts = [1e9] * MARK_ROWS
+    """Draw a line with its word above for everything that happened."""
     row_height = 17 / (size.height * (size.top - size.bottom))
-    inside = [m for m in what.marks if what.from_ms <= m.at_ms <= what.to_ms]
-    for mark in sorted(inside, key=lambda m: m.at_ms, reverse=True):  # an earlier one's word stands above later lines
-        x = (mark.at_ms - what.from_ms) / max(what.to_ms - what.from_ms, 1) * pixels
-        length = 6.3 * len(mark.word) + 14
-        to_left = x + length > pixels
-        begin, end = (x - length, x) if to_left else (x, x + length)
-        row = next((i for i, start in enumerate(starts) if end <= start), MARK_ROWS - 1)
-        starts[: row + 1] = [min(start, begin) for start in starts[: row + 1]]
+    for mark, row, to_left in placed(what, size):
         y = 1 + row_height * (row + 0.35)
         colour = colours.beyond if mark.strong else colours.ink
         axes.plot(
@@ -303,6 +294,40 @@ def _marks(axes: Any, what: Drawing, size: Size, colours: Colours) -> None:
             textcoords="offset points", ha="right" if to_left else "left", va="bottom", color=colour, size=11.5,
             annotation_clip=False,
         )  # fmt: skip
+
+
+def placed(what: Drawing, size: Size) -> list[tuple[Mark, int, bool]]:
+    """Return each mark within the span, in which row its word stands, and whether it stands to the left of its line.
+
+    As long as there are rows, words meet neither each other nor, where that can be helped, another's line.
+    """
+    pixels = size.width * (size.right - size.left)
+    right, left = list[tuple[Mark, float, float, float]](), list[tuple[Mark, float, float, float]]()
+    for mark in sorted(what.marks, key=lambda m: m.at_ms):
+        if what.from_ms <= mark.at_ms <= what.to_ms:
+            x = (mark.at_ms - what.from_ms) / max(what.to_ms - what.from_ms, 1) * pixels
+            length = 6.3 * len(mark.word) + 14
+            if x + length > pixels:
+                left.append((mark, x, x - length, x))
+            else:
+                right.append((mark, x, x, x + length))
+    words = [list[tuple[float, float]]() for _ in range(MARK_ROWS)]
+    lines: list[tuple[float, int]] = []
+    out = []
+    # Where words stand to the right, an earlier one's goes above later lines; to the left, a later one's.
+    for mark, x, begin, end in [*right[::-1], *left]:
+        free = [row for row in range(MARK_ROWS) if all(end <= a or begin >= b for a, b in words[row])]
+        clear = (
+            row
+            for row in free
+            if not any(a < x < b for below in words[:row] for a, b in below)
+            and not any(begin < other < end and top >= row for other, top in lines)
+        )
+        row = next(clear, free[-1] if free else MARK_ROWS - 1)
+        words[row].append((begin, end))
+        lines.append((x, row))
+        out.append((mark, row, (begin, end) == (x - (end - begin), x)))
+    return out
 
 
 def _legend(figure: Any, axes: Any, size: Size, colours: Colours) -> None:

@@ -53,3 +53,7 @@ document.addEventListener("keydown", (event) => {
 // What is asked comes into sight, with the first thing to fill in or the button at hand.
 const ask = document.getElementById("ask");
 if (ask && location.hash === "#ask") ask.querySelector("input:not([type=hidden]), button")?.focus({ preventScroll: true });
+
+// What was refused stands at the form's address: the page's own takes its place, to be loaded again and kept alive.
+const refused = document.getElementById("conflict");
+if (refused) history.replaceState(null, "", refused.dataset.here);

@@ -63,6 +63,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "case.stands.approved": ("Telling is approved.", "Pemberitahuan disetujui."),
     "case.stands.held": ("Held by a person: nobody is told.", "Ditahan: tidak ada yang diberi tahu."),
+    "case.stands.waiting": ("{n} message is held.|{n} messages are held.", "{n} pesan ditahan."),
     "case.stands.queued": ("{n} message is on its way.|{n} messages are on their way.", "{n} pesan sedang dikirim."),
     "case.stands.failed": (
         "{n} message could not be delivered.|{n} messages could not be delivered.",
@@ -116,6 +117,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{n} has no channel that they agreed to, and is not told.|{n} have no channel that they agreed to, and are "
         "not told.",
         "{n} tidak punya kanal yang disetujui, dan tidak diberi tahu.",
+    ),
+    "ask.approve.over": (
+        "{n} more has got through or called meanwhile, and is not told.|{n} more have got through or called meanwhile, "
+        "and are not told.",
+        "{n} lainnya sudah berhasil atau menghubungi kita, dan tidak diberi tahu.",
     ),
     "ask.approve.later": (
         "Whoever is hit later is told as well. Each is checked again at the moment of sending; who got through "

@@ -88,7 +88,8 @@ class Telling:
     Attributes
     ----------
     by_channel
-        Who waits for it, by the channel that they would be told on; those with none are in `nobody`.
+        Who waits for it, by the channel that they would be told on; those with none are in `nobody`, those who got
+        through, called, or failed too long ago are in `over`.
     quiet
         Of them, those whose quiet hours hold now, and when the first of these end.
     """
@@ -96,6 +97,7 @@ class Telling:
     waiting: int
     by_channel: tuple[tuple[str, int], ...]
     nobody: int
+    over: int
     quiet: int
     quiet_until_ms: int | None
     dry_run: bool
@@ -103,14 +105,15 @@ class Telling:
 
 def telling(store: Store, case: Case, policy: Policy, now_ms: int) -> Telling:
     """Return what approving a case would send, as far as it is known before each is looked at anew."""
-    return _telling(waiting_for_a_person(store, case.id), policy, now_ms)
+    found = waiting_for_a_person(store, case.id, now_ms, policy.hold_in_contact_ms)
+    return _telling(found, policy, now_ms)
 
 
 def _telling(groups: Sequence[Group], policy: Policy, now_ms: int) -> Telling:
     by_channel: dict[str, int] = {}
     quiet, ends = 0, list[int]()
     for group in groups:
-        if group.channel is None:
+        if group.channel is None or group.over:
             continue
         by_channel[group.channel] = by_channel.get(group.channel, 0) + group.notices
         until_ms = quiet_until(now_ms, settle(group.time_zone, policy.default_time_zone), policy.quiet)
@@ -120,7 +123,8 @@ def _telling(groups: Sequence[Group], policy: Policy, now_ms: int) -> Telling:
     return Telling(
         waiting=sum(group.notices for group in groups),
         by_channel=tuple(sorted(by_channel.items(), key=lambda item: (-item[1], item[0]))),
-        nobody=sum(group.notices for group in groups if group.channel is None),
+        nobody=sum(group.notices for group in groups if group.channel is None and not group.over),
+        over=sum(group.notices for group in groups if group.over),
         quiet=quiet,
         quiet_until_ms=min(ends, default=None),
         dry_run=not policy.send,

@@ -215,8 +215,13 @@ def standing(case: Case, viewer: Viewer) -> list[str]:
         found.append(text("case.stands.shadow", language))
     if case.approval is not Approval.NOT_NEEDED and case.state not in (CaseState.DISMISSED, CaseState.MERGED):
         found.append(text(f"case.stands.{case.approval.value}", language))
-    for name in ("queued", "held", "failed", "unknown"):
-        n = getattr(notices, name) - (notices.unknown if name == "queued" else 0)
+    counted = {
+        "waiting": notices.held,
+        "queued": notices.queued - notices.unknown,
+        "failed": notices.failed,
+        "unknown": notices.unknown,
+    }
+    for name, n in counted.items():
         if n > 0:
             found.append(text(f"case.stands.{name}", language, n=n))
     return found

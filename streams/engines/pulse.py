@@ -33,6 +33,11 @@ class Pulse:
         self._thread.start()
 
     @property
+    def spoken_s(self) -> float:
+        """When it last wrote, on the clock that only goes forward."""
+        return self._spoken_s
+
+    @property
     def silent_s(self) -> float:
         """For how long nothing could be written."""
         return self._clock.monotonic_s() - self._spoken_s

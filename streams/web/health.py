@@ -32,6 +32,8 @@ LEAST_FREE_BYTES = 16_777_216
 STALLED_MS = 60_000
 """What waits longer, while nothing is committed, is not being worked on."""
 SILENT_S = 15.0
+FAILING_S = 10.0
+"""A failure at the door counts for so long at least, then until the process has written something else."""
 KEPT_S = 1.0
 """An answer counts for so long: asking often costs nothing."""
 
@@ -93,7 +95,9 @@ class Health:
         return out
 
     def _store(self) -> Check:
-        failing = self.door.writer.failing
+        failing, failed_s = self.door.writer.failing, self.door.writer.failed_s
+        if self.pulse is not None and self.pulse.spoken_s > failed_s + FAILING_S:
+            failing = ""  # or who sends no events to what is not ready would never send any again
         if self.pulse is not None and self.pulse.silent_s > SILENT_S:
             failing = failing or self.pulse.error or f"not written for {self.pulse.silent_s:.0f} s"
         return Check("store", not failing, failing)

@@ -88,6 +88,8 @@ class LogWriter:
         self.backlog = Backlog()
         self.failing = ""
         """Why the last transaction failed; empty where it did not."""
+        self.failed_s = 0.0
+        """When that was, on the clock that only goes forward."""
         self._queue: deque[_Request] = deque()
         self._queued = 0
         self._changed = Condition()
@@ -193,6 +195,7 @@ class LogWriter:
         with self._changed:
             self._queued -= size
             self.failing = "" if error is None else str(error)
+            self.failed_s = self._clock.monotonic_s()
             for row in rows:
                 self.backlog.add(row.seq, row.next - row.position)
         if error is None:

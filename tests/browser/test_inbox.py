@@ -191,7 +191,12 @@ def test_nothing_stands_in_the_way_of_anybody(
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped,unused-ignore]
 
-    look: dict[str, Any] = {"color_scheme": theme, "locale": language, "viewport": {"width": width, "height": 800}, "bypass_csp": True}
+    look: dict[str, Any] = {
+        "color_scheme": theme,
+        "locale": language,
+        "viewport": {"width": width, "height": 800},
+        "bypass_csp": True,
+    }
     with signed_in(browser, with_case, "ani", **look) as page:
         page.locator("#live[data-state=on]").wait_for()
         for address in ("/", "/?q=nothing", "/nowhere"):

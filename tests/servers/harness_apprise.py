@@ -34,7 +34,9 @@ class AppriseHarness:
             with standing(behaviour, play, folder) as (server, _way):
                 scheme = "jsons" if server.scheme == "https" else "json"
                 url = f"{scheme}://user:s3cret-word@127.0.0.1:{server.port}/s3cret-path"
-                options = Options.model_validate({"url": {"env": "U"}, "timeout": f"{max(1, int(limit_s(behaviour)))}s"})
+                options = Options.model_validate(
+                    {"url": {"env": "U"}, "timeout": f"{max(1, int(limit_s(behaviour)))}s"}
+                )
                 yield Scene(
                     AppriseChannel(options, a_secret(folder, "url", url.encode())),
                     "C-1042-Budi",

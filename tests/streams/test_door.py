@@ -14,12 +14,13 @@ import sqlalchemy as sa
 
 from detector.errors import UnreachableError
 from streams.clock import SystemClock
+from streams.engines.pulse import Pulse
 from streams.intake.bodies import lines
 from streams.settings import Settings
 from streams.store import Store, open_store
 from streams.store.tokens import Scope
 from streams.web import door as doors
-from streams.web import livelog
+from streams.web import health, livelog
 from streams.web.app import create_app
 from streams.web.door import door_of
 from streams.web.problem import ProblemError
@@ -271,9 +272,11 @@ def test_many_requests_share_a_transaction(store: Store) -> None:
     assert len(list(store.intake(0))) <= 5
 
 
-def _hold(store: Store, until: threading.Event) -> None:
+def _hold(store: Store, until: threading.Event, holding: threading.Event | None = None) -> None:
     """Hold the store's write lock."""
     with store.transaction():
+        if holding is not None:
+            holding.set()
         until.wait(30)
 
 
@@ -302,6 +305,42 @@ def test_while_the_store_is_locked_nothing_is_acknowledged_and_then_it_goes_on(
 
     asked(store, ask)
     assert log(store) == b"1\n3\n"
+
+
+@pytest.mark.slow
+def test_a_service_that_could_not_write_is_ready_again_without_a_further_request(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livelog, "BUSY_MS", 100)
+    monkeypatch.setattr(health, "FAILING_S", 0.0)
+    monkeypatch.setattr(health, "KEPT_S", 0.0)
+    application = web.app(store)
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        assert (await client.post("/v1/events", content=b"0\n", headers=NDJSON)).status_code == 202
+        health.health_of(application).pulse = pulse = Pulse(store, "web", SystemClock(), dict)
+        hold, holding = threading.Event(), threading.Event()
+        held = threading.Thread(target=_hold, args=(store, hold, holding))
+        held.start()
+        try:
+            assert await asyncio.to_thread(holding.wait, 30)
+            assert (await client.post("/v1/events", content=b"1\n", headers=NDJSON)).status_code == 503
+            assert not await store_is_well(client)
+            hold.set()
+            async with asyncio.timeout(30):
+                while not await store_is_well(client):
+                    await asyncio.sleep(0.05)
+        finally:
+            hold.set()
+            await asyncio.to_thread(held.join)
+            await asyncio.to_thread(pulse.close)
+
+    asked(store, ask, application=application)
+
+
+async def store_is_well(client: httpx.AsyncClient) -> bool:
+    ready = (await client.get("/readyz")).json()
+    return {str(check["name"]): bool(check["ok"]) for check in ready["checks"]}["store"]
 
 
 def test_a_full_disk_acknowledges_nothing_and_is_told(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url
 
 .DEFAULT_GOAL := help
 .PHONY: help setup check test demo bench quality docs run lock
+# Compiled once and kept, or every process that a test starts would compile all it imports again.
+unexport PYTHONDONTWRITEBYTECODE
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|' 2>/dev/null \

@@ -260,6 +260,7 @@ def known(benchmark: str, tables: dict[str, list[dict[str, Any]]]) -> int:
     return len(figures([Report(benchmark, "", tables)]))
 
 
+@pytest.mark.slow
 def test_the_columns_that_benchmarks_print_are_known() -> None:
     run: dict[str, Any] = {"a_minute": 3.0, "after": 4, "right": True, "right_later": True, "onset_error": -1.0}
     runs = [{**run, "elsewhere": 0, "peers": {"static limit": 5, "river GaussianScorer": None}}]

@@ -64,7 +64,7 @@ class Counting(Kept):
         usual = self._usual(time_ms)
         expected = usual * size
         noise = self._sigma()
-        spread = math.sqrt(expected + (noise * expected) ** 2) * 3
+        spread = math.hypot(math.sqrt(expected), noise * expected) * 3  # a square would overflow
         band = (expected, max(0.0, expected - spread), expected + spread + 1)
         nats = self._weigh(count, expected, total, noise) if self._rows >= _WARM and expected > 0 else 0.0
         limit = math.log(WEEK_MS / max(self._pace.step_ms, 1_000.0) / _FALSE_A_WEEK)

@@ -15,6 +15,8 @@ from detector.desk.wording import Message
 from streams.outbox.channel import REASONS, OnUnknown, Outcome, Outgoing, Sent, available
 from tests.servers.harness import Behaviour, Harness, Scene, harnesses
 
+pytestmark = pytest.mark.slow
+
 HARNESSES = harnesses()
 NAME, SUBJECT, BODY = "Budi Santoso", "Your payment: a fault on our side", "Hi Budi, your payment did not go through."
 MARGIN_S = 3.0

@@ -119,6 +119,7 @@ def test_scores_are_finite_and_not_negative_and_fit_the_segments(make: Make) -> 
     assert detector.start_ms.shape == (SEGMENTS,)
 
 
+@pytest.mark.slow
 @every
 def test_a_window_is_scored_before_it_is_learned(make: Make) -> None:
     detector = make()
@@ -161,6 +162,7 @@ def test_reset_ends_what_is_going_on_and_leaves_the_rest(make: Make) -> None:
     assert (detector.score[others] == before[others]).all()
 
 
+@pytest.mark.slow
 @every
 def test_new_segments_begin_with_nothing_and_change_no_other(make: Make) -> None:
     detector = make()
@@ -241,6 +243,7 @@ def test_the_order_of_the_segments_does_not_matter(make: Make) -> None:
     assert np.allclose(shuffled[:, order], plain)
 
 
+@pytest.mark.slow
 @every
 def test_what_is_not_touched_keeps_its_score(make: Make) -> None:
     detector = make()

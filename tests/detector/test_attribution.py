@@ -121,6 +121,7 @@ def facts(found: Explanation, back: dict[str, str] | None = None) -> list[tuple[
 CAUSES = st.sampled_from([{"bank": "b"}, {"app": "x", "bank": "c"}, {"city": "k"}, {"app": "w", "city": "n"}, {}])
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(where=CAUSES, seed=st.integers(0, 50), order=st.randoms(use_true_random=False))
 def test_order_of_rows_and_names_of_dimensions_and_values_change_nothing(
@@ -149,6 +150,7 @@ def test_the_unit_of_a_value_changes_nothing(where: dict[str, str], seed: int, f
     assert named(again) == named(once)
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(where=CAUSES, seed=st.integers(0, 50))
 def test_a_dimension_with_one_value_changes_nothing(where: dict[str, str], seed: int) -> None:

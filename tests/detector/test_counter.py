@@ -61,6 +61,7 @@ def test_what_comes_out_does_not_depend_on_how_the_input_is_cut(events: list[Ev]
     assert as_bytes(count(events, WORLD, range(len(events)))) == whole
 
 
+@pytest.mark.slow
 @given(streams(disorder_ms=5 * HOUR_MS), st.data())
 @settings(max_examples=50, deadline=None)
 def test_a_restart_at_any_point_changes_nothing(events: list[Ev], data: st.DataObject) -> None:
@@ -68,6 +69,7 @@ def test_a_restart_at_any_point_changes_nothing(events: list[Ev], data: st.DataO
     assert as_bytes(count(events, WORLD, cuts, restart=True)) == as_bytes(count(events, WORLD))
 
 
+@pytest.mark.slow
 @given(streams())
 @settings(max_examples=60, deadline=None)
 def test_counts_are_those_of_the_plain_way(events: list[Ev]) -> None:
@@ -76,6 +78,7 @@ def test_counts_are_those_of_the_plain_way(events: list[Ev]) -> None:
     assert counts_of(count(events, WORLD).closed) == plain_counts(events, WORLD)
 
 
+@pytest.mark.slow
 @given(streams(disorder_ms=5 * HOUR_MS))
 @settings(max_examples=50, deadline=None)
 def test_every_event_is_applied_or_dropped_with_a_reason(events: list[Ev]) -> None:
@@ -247,6 +250,7 @@ def test_buckets_are_in_the_order_of_their_values(values: list[float]) -> None:
     assert (np.diff(bucket_value(buckets(exact))) >= 0).all()
 
 
+@pytest.mark.slow
 @given(streams())
 @settings(max_examples=40, deadline=None)
 def test_partitions_merge_to_what_one_partition_counts(events: list[Ev]) -> None:

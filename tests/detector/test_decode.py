@@ -359,6 +359,7 @@ _lines = st.one_of(
 ).map(lambda line: line.replace(b"\n", b" "))
 
 
+@pytest.mark.slow
 @given(st.lists(_lines, max_size=12))
 def test_a_record_is_judged_alone_whatever_stands_around_it(lines: list[bytes]) -> None:
     shared = decoder(partitions=3, max_record_bytes=500)

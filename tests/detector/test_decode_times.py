@@ -71,6 +71,7 @@ def test_a_naive_time_is_one_where_the_zone_is_stated() -> None:
     assert iso_ms("2026-03-27T13:06:56.123Z", offset) == AT
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(
@@ -144,6 +145,7 @@ def test_epochs_are_read_in_the_stated_unit(value: float | str, unit: Unit, expe
     assert column is None or column.tolist() == [expected, expected]
 
 
+@pytest.mark.slow
 @given(
     st.one_of(
         st.lists(st.integers(-(2**70), 2**70), min_size=1),

@@ -238,6 +238,7 @@ def play(made: World, doing: Fact | Withdrawn | int) -> DeskEffects | str:
         return str(error)
 
 
+@pytest.mark.slow
 @given(STEPS, st.integers(0, 20))
 def test_facts_survive_a_restart_at_any_place(steps: list[Fact | Withdrawn | int], cut: int) -> None:
     one, other = world(), world()

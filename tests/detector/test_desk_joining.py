@@ -98,6 +98,7 @@ def test_two_independent_problems_at_once_stay_two(kind: str, part: float) -> No
         assert planted(kind, part, same=False, seed=seed) == ["a", "b"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", [0.05, 0.3, 0.5])
 def test_one_problem_that_shows_in_two_signals_is_one_case(kind: str, part: float) -> None:
@@ -105,6 +106,7 @@ def test_one_problem_that_shows_in_two_signals_is_one_case(kind: str, part: floa
         assert planted(kind, part, same=True, seed=seed) == ["a"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_of_everyone_and_everyone_it_is_the_beginning_that_tells(kind: str) -> None:
     """Who does most is hit by both, whatever it is: that half of them are shared tells nothing."""
@@ -250,6 +252,7 @@ planted_problems = st.lists(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(planted_problems)
 def test_neither_order_nor_names_of_anomalies_change_which_cases_there_are(problems: list[Planted]) -> None:

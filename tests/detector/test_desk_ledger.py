@@ -247,6 +247,7 @@ EVENTS = st.lists(
 )
 
 
+@pytest.mark.slow
 @given(EVENTS, st.integers(1, 11))
 def test_window_by_window_gives_the_same_rows_as_all_at_once(
     events: list[tuple[int, int, tuple[str, str], int, str]], first: int

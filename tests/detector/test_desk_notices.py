@@ -200,6 +200,7 @@ def test_who_was_told_and_gets_through_at_ten_in_the_evening_hears_it_at_seven()
     assert world.now_ms == SEVEN_MS
 
 
+@pytest.mark.slow
 def test_a_problem_notice_that_is_held_the_whole_night_is_stale_by_the_morning() -> None:
     world = opened(others=dict.fromkeys(range(1, 13), EVENING), quiet=QuietHours(21 * 60, 7 * 60))
     while world.window_ms < T0 + 60 * MINUTE_MS:

@@ -33,6 +33,7 @@ def played(counts: Floats, expected: float, *, least: int = 0, mean: float = 0.0
     return evidence
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.lists(st.integers(0, 12), min_size=4, max_size=4), min_size=1, max_size=30),
     st.booleans(),
@@ -51,6 +52,7 @@ def test_evidence_is_finite_and_never_negative(counts: list[int], expected: floa
     assert (score >= 0).all()
 
 
+@pytest.mark.slow
 def test_a_slow_rise_within_the_noise_never_becomes_evidence_however_long_it_lasts() -> None:
     steady = np.full((2_000, 1), 50.0 * 1.15)
     assert played(steady, 50.0).score[0] < 6.0
@@ -96,6 +98,7 @@ def test_what_a_problem_explains_is_taken_out_and_the_rest_goes_on() -> None:
     assert evidence.score[1] > 30.0
 
 
+@pytest.mark.slow
 @given(cut=st.integers(0, 39), seed=st.integers(0, 99))
 def test_evidence_and_the_local_level_go_on_exactly_after_a_restart(cut: int, seed: int) -> None:
     def run(restart: bool) -> bytes:

@@ -47,6 +47,7 @@ def slower(minute: int, cell: Cell, z: Floats) -> Floats:
     return latencies(minute, cell, z) * (1.6 if cell[1] == "v2" and minute >= LEARNED else 1.0)
 
 
+@pytest.mark.slow
 def test_a_version_that_has_become_slower_is_found_with_its_cause_and_said_in_words() -> None:
     anomalies = list(run(Shop(slower), LEARNED + 40))
     opened = first(anomalies)
@@ -58,6 +59,7 @@ def test_a_version_that_has_become_slower_is_found_with_its_cause_and_said_in_wo
     assert shift.observed / shift.usual == pytest.approx(1.6, rel=0.25)
 
 
+@pytest.mark.slow
 def test_the_past_does_not_learn_from_the_problem() -> None:
     shop, watch = Shop(slower), value_watch()
     assert list(run(shop, LEARNED + 20, watch))
@@ -68,6 +70,7 @@ def test_the_past_does_not_learn_from_the_problem() -> None:
     assert after[0, middle] == pytest.approx(before[0, middle], abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_few_that_take_very_long_are_the_tails_to_find() -> None:
     def tail(minute: int, cell: Cell, z: Floats) -> Floats:
         slow = np.where((z > 1.4) & (minute >= LEARNED), 8.0, 1.0)
@@ -98,6 +101,7 @@ def test_quiet_values_of_any_shape_raise_nothing(values: object) -> None:
         assert list(run(Shop(values, volume=4.0), 200, watch)) == []  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_change_of_mix_raises_nothing() -> None:
     def campaign(minute: int, cell: Cell) -> float:
         return 6.0 if cell[0] == "search" and minute >= LEARNED else 1.0

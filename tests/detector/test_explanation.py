@@ -211,6 +211,7 @@ accounts = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(accounts)
 def test_whatever_the_numbers_and_values_it_is_plain_lines(account: Account) -> None:
     for language in LANGUAGES:

@@ -187,6 +187,7 @@ def test_nothing_in_any_part_is_no_window() -> None:
 failures = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 1), st.integers(0, 40 * MINUTE_MS)), max_size=6)
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(failures, failures, failures), min_size=1, max_size=8), st.integers(0, 8))
 def test_a_restart_at_any_cut_changes_nothing(minutes: list[tuple[list[Row], list[Row], list[Row]]], cut: int) -> None:
     cells = [("1", "A"), ("2", "B")]

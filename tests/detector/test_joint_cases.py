@@ -133,6 +133,7 @@ def traffic(city_share: float, minutes: int = MINUTES, seed: int = 1) -> list[by
 STRONG = traffic(0.6)
 
 
+@pytest.mark.slow
 def test_one_problem_in_two_signals_and_their_joint_one_is_one_case_with_each_customer_once() -> None:
     effects, _ = play(STRONG, config=configured())
     case = effects.desk.cases[-1]
@@ -150,6 +151,7 @@ def test_one_problem_in_two_signals_and_their_joint_one_is_one_case_with_each_cu
     assert {customer: row.tries for customer, row in rows.items() if not row.withdrawn} == failures
 
 
+@pytest.mark.slow
 def test_the_joint_signal_alone_finds_names_and_tells_of_who_was_hit() -> None:
     config = configured(logins=ENTRY | {"mode": "shadow"}, payments=PAYMENTS | {"mode": "shadow"})
     effects, _ = play(STRONG, config=config)

@@ -100,6 +100,7 @@ def without_problems() -> Floats:
     return point.limits(SEGMENTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("score", "verdict"),
     [
@@ -112,6 +113,7 @@ def test_three_real_problems_a_week_move_no_threshold(score: float, verdict: boo
     assert with_problems(score, verdict) == pytest.approx(without_problems(), abs=0.5)
 
 
+@pytest.mark.slow
 def test_problems_judged_to_be_none_raise_the_threshold_of_their_level() -> None:
     before, after = without_problems(), with_problems(22.0, verdict=False)
     assert after[1] > before[1] + 1.0
@@ -142,6 +144,7 @@ def test_the_controller_follows_verdicts_within_its_bounds_and_sleeps_without_th
     assert point.shift == SHIFT_NATS[1]
 
 
+@pytest.mark.slow
 @given(cut=st.integers(0, 59))
 def test_a_restart_at_any_hour_goes_on_exactly(cut: int) -> None:
     def played(restart: bool) -> bytes:

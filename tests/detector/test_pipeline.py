@@ -23,6 +23,7 @@ LINES = traffic(220)
 WHOLE = decided(play(LINES)[0])
 
 
+@pytest.mark.slow
 def test_a_problem_becomes_a_case_with_its_cause_and_its_customers() -> None:
     effects, _ = play(LINES)
     case = effects.desk.cases[-1]
@@ -56,6 +57,7 @@ def test_the_same_log_gives_the_same_decisions_however_it_is_cut_and_restarted(c
     assert decided(play(LINES, cuts, restart=True)[0]) == WHOLE
 
 
+@pytest.mark.slow
 def test_three_partitions_decide_what_one_decides() -> None:
     split, _ = play(LINES, partitions=3)
     one, _ = play(LINES)
@@ -64,6 +66,7 @@ def test_three_partitions_decide_what_one_decides() -> None:
     assert rows[0] == rows[1]
 
 
+@pytest.mark.slow
 def test_every_record_is_applied_dropped_or_invalid() -> None:
     garbage = [b"\xff\n", b"[]\n", b'{"kind":"payment"}\n', b'{"kind":"other","time":"2026-03-02T00:00:00Z"}\n']
     lines = [line for i, line in enumerate(LINES) for line in ((line, garbage[i % 4]) if i % 50 == 0 else (line,))]
@@ -114,6 +117,7 @@ def test_other_words_or_another_mode_leave_what_was_learned() -> None:
     assert watches[0] == watches[1]
 
 
+@pytest.mark.slow
 def test_the_gap_between_learning_and_looking_is_no_silence() -> None:
     days = 3
     later = [line.replace(b"2026-03-02", b"2026-03-05") for line in traffic(200)]
@@ -149,6 +153,7 @@ def test_a_command_about_an_unknown_case_is_refused_and_changes_nothing() -> Non
     assert pipeline.snapshot() == before
 
 
+@pytest.mark.slow
 def test_the_desks_log_alone_repeats_what_the_desk_decided() -> None:
     effects, _ = play(LINES)
     history = Kept()

@@ -19,6 +19,8 @@ from detector.watch.control import Fact, FactKind, Withdrawn
 from tests.detector.counting import SHARE, SILENCE, T0
 from tests.detector.piping import CONFIG, KEY, Everybody, Kept, Nothing, decided, play, traffic
 
+pytestmark = pytest.mark.slow
+
 START, END = 120, 190
 LINES = traffic(220, start=START, end=END)
 PER_MINUTE = 30

@@ -169,6 +169,7 @@ def test_a_series_upside_down_alerts_on_the_same_rows() -> None:
     assert alerts(run(points((-values).tolist()))) == alerts(run(points(values.tolist()))) != []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.0, 1.0, -3.0, 1e-9, 1e12, 0.1])
 def test_a_constant_series_never_alerts(level: float) -> None:
     assert max(row.score for row in run(points([level] * 2_000))) < THRESHOLD
@@ -298,6 +299,7 @@ def real(path: str) -> Points:
     return [(row.time_ms, row.value, row.total) for row in read_series(str(DATA / path))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path",
     [

@@ -330,6 +330,7 @@ ANYTHING = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(
     st.dictionaries(st.sampled_from([f.name for f in FIELDS]), ANYTHING)
     | st.builds(lambda key, value: SHARE | {key: value}, st.sampled_from([f.name for f in FIELDS]), ANYTHING)

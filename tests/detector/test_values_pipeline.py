@@ -45,6 +45,7 @@ def payments(minutes: int, *, slow_from: int, where: str | None = "BNI", bot: bo
 LINES = payments(150, slow_from=110)
 
 
+@pytest.mark.slow
 def test_a_slower_bank_becomes_a_case_that_names_nobody_and_says_what_is_usual() -> None:
     case = play(LINES, config=CONFIG)[0].desk.cases[-1]
     assert [c.where for c in case.causes] == [{"bank": "BNI"}]
@@ -54,12 +55,14 @@ def test_a_slower_bank_becomes_a_case_that_names_nobody_and_says_what_is_usual()
     assert "usually" in shift_in_words(case.shift)
 
 
+@pytest.mark.slow
 def test_all_values_higher_is_as_severe_as_the_signal_says() -> None:
     case = play(payments(150, slow_from=110, where=None), config=CONFIG)[0].desk.cases[-1]
     assert [c.where for c in case.causes] == [{}]
     assert case.severity is Severity.MEDIUM
 
 
+@pytest.mark.slow
 def test_one_busy_customer_is_no_problem() -> None:
     lines = payments(140, slow_from=110, bot=True, where="none")
     assert play(lines, config=CONFIG)[0].desk.cases == []

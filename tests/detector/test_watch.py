@@ -24,6 +24,8 @@ from tests.detector.watching import (
     wheres,
 )
 
+pytestmark = pytest.mark.slow
+
 WARM = 600
 """Minutes of quiet before anything is planted."""
 

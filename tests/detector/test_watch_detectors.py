@@ -40,6 +40,7 @@ def test_a_problem_is_found_with_its_cause_and_dated(signal: Signal) -> None:
     assert abs(minute_of(anomalies[-1].onset_ms) - WARM) <= 4
 
 
+@pytest.mark.slow
 def test_a_restart_does_not_show() -> None:
     signal = with_detector("river.anomaly.GaussianScorer")
 

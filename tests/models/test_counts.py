@@ -163,6 +163,7 @@ def test_volume_wanders_by_more_than_chance() -> None:
     assert np.std(np.log(ratios)) > 0.02
 
 
+@pytest.mark.slow
 def test_failure_shares_differ_by_cell_from_half_a_percent_to_fifteen() -> None:
     base = CountStream(300, 1).tenant.base
     assert SHARE_RANGE[0] <= base.min() and base.max() <= SHARE_RANGE[1]
@@ -205,6 +206,7 @@ def test_new_versions_appear_grow_and_starve_old_ones() -> None:
     assert old and all(days[0][v] > 0 for v in old)
 
 
+@pytest.mark.slow
 def test_campaigns_triple_the_volume_for_hours_twice_a_week() -> None:
     found = windows(10, 4 * 7 * DAY)
     hours = [found[i : i + 60] for i in range(0, len(found), 60)]
@@ -258,6 +260,7 @@ def test_noise_doubled_has_more_bots_and_campaigns() -> None:
     assert 1.3 < counts[1] / counts[0] < 3.0
 
 
+@pytest.mark.slow
 def test_a_count_has_every_event_and_its_people_once() -> None:
     found = windows(300, DAY, measure=COUNT)
     people = sum(int(r.people.sum()) for _, r in found)
@@ -311,6 +314,7 @@ def test_a_relapse_is_off_between_its_episodes() -> None:
     assert [one.strength(ONSET_MS + m * MINUTE_MS) for m in (-1, 0, 59, 60, 179, 180, 5_000)] == [0, 1, 1, 0, 0, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_silent_segment_has_no_event_and_a_drop_loses_its_part() -> None:
     silent, drop = fault(volume=0.0), fault(volume=0.7)
     for one, left in ((silent, 0.0), (drop, 0.7)):

@@ -82,6 +82,7 @@ def inside(problem: dict[str, Any], event: Event) -> bool:
 # --- bytes ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_seed_writes_the_same_bytes() -> None:
     first, second = simulate(11, 0.32, 1.0), simulate(11, 0.32, 1.0)
     assert b"".join(first.blocks()) == b"".join(second.blocks())
@@ -117,6 +118,7 @@ def test_every_line_is_an_event_with_the_fields_of_its_kind() -> None:
         assert line["time"].endswith("Z") and found.world.start_ms <= line["at"] < found.world.end_ms
 
 
+@pytest.mark.slow
 def test_lines_arrive_nearly_in_order_and_a_few_twice() -> None:
     found = run()
     highest, worst, backward = 0, 0, 0
@@ -173,6 +175,7 @@ def test_a_planted_problem_can_be_seen_in_the_events(seed: int) -> None:
         assert now > 2 * usual
 
 
+@pytest.mark.slow
 def test_complaints_follow_a_problem_after_some_minutes() -> None:
     found = run()
     firsts = [(p["first_complaint"], p["onset"]) for p in found.truth["problems"] if p["first_complaint"]]
@@ -190,6 +193,7 @@ def test_quiet_only_plants_nothing() -> None:
     assert found.world.problems == ()
 
 
+@pytest.mark.slow
 def test_where_names_values_that_the_events_have() -> None:
     found = run()
     values = defaultdict(set)
@@ -228,6 +232,7 @@ def test_forty_percent_of_those_who_fail_do_so_three_to_eight_times_in_a_row() -
     assert all(lengths[length] > 0.03 * sum(lengths.values()) for length in range(ROW_LENGTH[0], ROW_LENGTH[1]))
 
 
+@pytest.mark.slow
 def test_most_of_those_who_fail_come_back_and_succeed() -> None:
     found = run(quiet_only=True)
     half = found.world.start_ms + 6 * HOUR_MS
@@ -240,6 +245,7 @@ def test_most_of_those_who_fail_come_back_and_succeed() -> None:
     assert len(back) / len(early) > 0.6
 
 
+@pytest.mark.slow
 def test_bots_hammer_one_cell() -> None:
     found = run(quiet_only=True)
     bursts = Counter(
@@ -255,6 +261,7 @@ def test_the_evening_is_busy_and_the_night_is_not() -> None:
     assert hours[20] > 5 * hours[3]
 
 
+@pytest.mark.slow
 def test_dimensions_hang_together() -> None:
     pairs = Counter((e["city"], e["bank"]) for e in run(quiet_only=True).events if e["kind"] == "payment")
     cities, banks = Counter[str](), Counter[str]()
@@ -289,6 +296,7 @@ def test_the_directory_knows_nearly_all_active_customers() -> None:
     assert {row["time_zone"] for row in rows} == {"Asia/Jakarta", "Asia/Makassar", "Asia/Jayapura"}
 
 
+@pytest.mark.slow
 def test_one_person_does_something_a_few_times_a_day() -> None:
     found = run(days=1.0, rate=1.0, quiet_only=True)
     each = Counter(e["customer"] for e in found.events if e["kind"] == "login")

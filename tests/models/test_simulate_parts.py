@@ -54,6 +54,7 @@ def test_problems_begin_after_six_hours_and_end_within_the_run(days: float) -> N
     assert overlapping > 0
 
 
+@pytest.mark.slow
 def test_a_problem_lasts_as_long_as_its_kind_does() -> None:
     for seed in range(8):
         for problem in simulate(seed, 2.0).problems:
@@ -68,6 +69,7 @@ def test_a_run_too_short_for_a_problem_has_none() -> None:
     assert simulate(1, 0.2).problems == ()
 
 
+@pytest.mark.slow
 def test_causes_differ_between_seeds() -> None:
     causes = {tuple(sorted(p.where.items())) for seed in range(6) for p in simulate(seed, 2.0).problems if p.where}
     assert len(causes) > 10

@@ -40,6 +40,7 @@ def test_every_planted_cause_can_be_named_in_what_is_watched(segments: int) -> N
             assert set(problem.where) <= set(dimensions[problem.kind.signal])
 
 
+@pytest.mark.slow
 def test_a_small_shop_has_few_values_and_a_bank_many() -> None:
     seen = {}
     for segments in (10, 5_000):
@@ -59,6 +60,7 @@ def test_the_ordinary_shop_is_what_comes_when_no_size_is_given() -> None:
     assert plain.signals_yml() == sized.signals_yml()
 
 
+@pytest.mark.slow
 def test_a_larger_shop_has_more_traffic_unless_a_rate_is_given() -> None:
     assert [simulate(1, 0.01, segments=s).rate for s in SIZES if s < 50_000] == [2.0, 12.0, 40.0]
     assert simulate(1, 0.01, 3.0, segments=5_000).rate == 3.0

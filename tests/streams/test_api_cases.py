@@ -48,10 +48,12 @@ def all_of(ask: Asking, path: str, **params: Any) -> list[Any]:
             return out
 
 
+@pytest.mark.slow
 def test_cases_are_listed_as_the_command_line_does(ask: Asking, case: Case) -> None:
     assert ask.get("/v1/cases") == {"items": [case_document(case)], "next": None}
 
 
+@pytest.mark.slow
 def test_a_case_in_full_is_what_the_command_line_shows(ask: Asking, store: Store, case: Case) -> None:
     full = case_in_full(store, case)
     assert ask.get(f"/v1/cases/{case.id}") == full
@@ -60,6 +62,7 @@ def test_a_case_in_full_is_what_the_command_line_shows(ask: Asking, store: Store
     assert full["timeline"] and full["points"] and full["why"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "found"),
     [
@@ -156,6 +159,7 @@ def test_the_whole_list_comes_as_a_file_that_a_spreadsheet_takes_for_text(
     assert sorted(row[0] for row in rows[1:]) == [one["customer"] for one in expected]
 
 
+@pytest.mark.slow
 def test_a_file_of_any_length_takes_the_same_memory(monkeypatch: pytest.MonkeyPatch, store: Store, case: Case) -> None:
     def peak(pages_of: int) -> int:
         (row,) = [hit.row for hit in pages.affected_page(store, case.id, limit=1).items]
@@ -212,6 +216,7 @@ def test_the_words_are_shown_before_they_go_out(ask: Asking, case: Case) -> None
 ROUTES = ["", "/timeline", "/evidence", "/affected", "/affected.csv", "/notices", "/preview", "/customers/C-1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 def test_another_tenants_case_is_not_there(store: Store, case: Case, route: str) -> None:
     with open_store(store.path, tenant="other") as other, asking(other) as theirs:

@@ -59,6 +59,7 @@ def inbox(store: Store) -> list[Any]:
         return [LETTER.decode(row.data) for row in connection.execute(sa.select(t.inbox).order_by(t.inbox.c.id))]
 
 
+@pytest.mark.slow
 def test_what_people_do_is_in_the_case_that_comes_back(ask: Asking, at_work: None, case: str, store: Store) -> None:
     who = ask.get("/v1/me")["who"]
     assert ask.post(f"{case}/assign", {"to": "ani"})["assignee"] == "ani"
@@ -102,6 +103,7 @@ def test_where_no_engine_answers_the_request_says_where_to_ask(
     assert ask.get("/v1/commands/999", status=404)["code"] == "not-found"
 
 
+@pytest.mark.slow
 def test_it_is_waited_for_no_longer_than_some_seconds(
     ask: Asking, case: str, live: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,6 +111,7 @@ def test_it_is_waited_for_no_longer_than_some_seconds(
     assert ask.post(f"{case}/acknowledge", status=202)["state"] == "waiting"
 
 
+@pytest.mark.slow
 def test_on_a_recording_where_nothing_runs_it_is_applied_at_once(ask: Asking, store: Store, case: str) -> None:
     assert ask.post(f"{case}/assign", {"to": "ani"})["assignee"] == "ani"
     assert "already" in ask.post(f"{case}/assign", {"to": "ani"}, status=409)["detail"]
@@ -122,6 +125,7 @@ def test_a_channels_report_is_no_command_of_people(ask: Asking, store: Store) ->
     assert ask.get(f"/v1/commands/{number}", status=404)["code"] == "not-found"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "given", "where"),
     [
@@ -144,6 +148,7 @@ def test_what_is_wrong_in_a_body_is_named_and_nothing_is_left(
     assert inbox(store) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [verb.value for verb in Verb])
 def test_nobody_who_may_only_read_does_anything(store: Store, case: str, verb: str) -> None:
     with asking(store, Scope.READ) as reader:
@@ -151,6 +156,7 @@ def test_nobody_who_may_only_read_does_anything(store: Store, case: str, verb: s
     assert inbox(store) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verb", [verb.value for verb in Verb])
 def test_another_tenants_case_can_not_be_acted_on(store: Store, case: str, verb: str) -> None:
     given = {"to": "x", "text": "x", "into": case[10:], "anomalies": ["x"]}
@@ -169,6 +175,7 @@ def test_a_case_goes_on_in_one_that_is_there(ask: Asking, store: Store, case: st
 # --- facts --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_mute_is_told_listed_and_ended(ask: Asking, at_work: None, store: Store) -> None:
     given = {"signal": "payment-declines", "where": {"bank": "BRI"}, "for": "2h", "text": "BRI tests"}
     told = ask.post("/v1/mutes", given, status=201)
@@ -205,6 +212,7 @@ def test_a_deployment_and_planned_work_are_facts(ask: Asking, at_work: None) -> 
     assert ask("DELETE", f"/v1/facts/{told['id']}").json()["state"] == "ended"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -250,6 +258,7 @@ def test_a_key_is_for_one_request(ask: Asking, at_work: None, case: str) -> None
     assert ask.post(f"{case}/hold", status=422, Idempotency_Key="k")["code"] == "key-reused"
 
 
+@pytest.mark.slow
 def test_keys_are_each_ones_own(ask: Asking, at_work: None, case: str, store: Store) -> None:
     ask.post(f"{case}/comment", {"text": "mine"}, Idempotency_Key="k")
     with asking(store, Scope.OPERATE) as other:
@@ -264,6 +273,7 @@ def test_what_went_wrong_may_be_tried_again_under_its_key(ask: Asking, at_work: 
     ask.post(f"{case}/hold", Idempotency_Key="h")
 
 
+@pytest.mark.slow
 def test_a_command_that_was_not_answered_yet_is_waited_for_and_not_left_again(
     ask: Asking, store: Store, case: str, live: None
 ) -> None:
@@ -305,6 +315,7 @@ def test_of_many_at_once_under_one_key_one_is_done(store: Store, at_work: None, 
     assert [letter.text for letter in inbox(store)] == ["once"]
 
 
+@pytest.mark.slow
 def test_keys_are_kept_for_a_day_and_only_so_many(
     ask: Asking, at_work: None, case: str, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,6 +64,7 @@ def test_a_customer_is_taken_in_as_a_row_of_a_file_is(ask: Asking) -> None:
     ask.get("/v1/customers/ani.s", status=404)
 
 
+@pytest.mark.slow
 def test_an_id_may_hold_whatever_an_id_holds(ask: Asking) -> None:
     for id in ("a/b", "a%2Fb/c", "ü", "a b", "opt-out", "import"):
         path = id.replace("%", "%25").replace(" ", "%20")
@@ -71,6 +72,7 @@ def test_an_id_may_hold_whatever_an_id_holds(ask: Asking) -> None:
         assert ask.get(f"/v1/customers/{path}")["id"] == id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "words"),
     [
@@ -119,6 +121,7 @@ def test_preferences_are_set_one_by_one(ask: Asking) -> None:
     ask("PATCH", "/v1/customers/nobody", status=404, json={})
 
 
+@pytest.mark.slow
 def test_who_opted_out_is_told_nothing_whatever_an_import_says_until_they_say_otherwise(
     ask: Asking, store: Store
 ) -> None:
@@ -160,6 +163,7 @@ def test_a_repeated_import_does_not_turn_back_what_was_changed_since(ask: Asking
     assert ask("POST", "/v1/customers/import", status=422, **other).json()["code"] == "key-reused"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "headers", "status", "code"),
     [
@@ -183,6 +187,7 @@ def test_any_bytes_are_taken_or_listed(ask: Asking) -> None:
     assert [row["line"] for row in found["rejected"]] == [2, 3]
 
 
+@pytest.mark.slow
 def test_a_customer_is_shown_with_every_decision_on_telling_them(replayed: Path, tmp_path: Path) -> None:
     shutil.copy(replayed, tmp_path / "tocsin.db")
     with open_store(tmp_path / "tocsin.db") as found, asking(found, Scope.READ) as reader:
@@ -277,6 +282,7 @@ def test_nothing_of_an_erased_customer_is_left_in_the_stores_files(ask: Asking, 
     assert len({entry.target for entry in kept if entry.what.startswith("customer.")}) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMED)
 def test_nobody_who_was_erased_comes_back_by_any_of_their_names(ask: Asking, store: Store, name: str) -> None:
     with_traces(ask, store)

@@ -56,6 +56,7 @@ def test_the_kill_switch_is_turned_and_shows_who_and_why(ask: Asking, store: Sto
     assert ask("PUT", "/v1/kill-switch", status=422, json={}).json()["errors"][0]["path"] == "body.on"
 
 
+@pytest.mark.slow
 def test_sending_shows_what_waits_and_what_the_notifier_said(ask: Asking, store: Store) -> None:
     queued(store, "waiting", "waiting", "unknown", "sent")
     held = [msgspec.structs.replace(notice(9), state=NoticeState.HELD, reason="quiet-hours")]
@@ -84,6 +85,7 @@ def test_before_anything_runs_there_is_nothing_to_send(ask: Asking) -> None:
     assert (found["queue"], found["channels"], found["held"], found["seen_at"]) == ([], [], {}, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["resend", "sent", "failed"])
 def test_a_person_decides_on_what_may_have_gone_out(ask: Asking, store: Store, how: str) -> None:
     waiting, unknown = queued(store, "waiting", "unknown")
@@ -107,6 +109,7 @@ def test_the_outbox_comes_in_pages(ask: Asking, store: Store) -> None:
     assert rest["next"] is None
 
 
+@pytest.mark.slow
 def test_a_stopped_channel_is_resumed_by_a_person(ask: Asking, store: Store) -> None:
     ask.post("/v1/channels/email/resume", status=204)
     assert resumptions(store) == {"email": 1}
@@ -129,6 +132,7 @@ def test_signals_are_those_in_force_with_what_the_engines_said(replayed: Path, t
         assert signal["operating"]["levels"] == [level]
 
 
+@pytest.mark.slow
 def test_dead_letters_come_in_pages_to_those_who_operate(replayed: Path, tmp_path: Path) -> None:
     shutil.copy(replayed, tmp_path / "tocsin.db")
     with open_store(tmp_path / "tocsin.db") as store, asking(store, Scope.OPERATE) as ask:

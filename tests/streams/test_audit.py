@@ -39,6 +39,7 @@ def test_a_row_is_there_only_if_the_change_is(store: Store) -> None:
     assert audit.entries(store) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["at_ms", "who", "what", "target", "detail", "chain"])
 def test_a_changed_row_shows(store: Store, column: str) -> None:
     record(store, *"abcde")
@@ -83,6 +84,7 @@ def test_each_tenant_has_a_log_of_its_own(store: Store) -> None:
         assert [(e.seq, e.what) for e in audit.newest(other)] == [(1, "x")] and audit.verify(other).ok
 
 
+@pytest.mark.slow
 @given(text=st.text(max_size=700))
 def test_any_text_is_one_printable_line(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.db"

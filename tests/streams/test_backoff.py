@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -84,6 +85,7 @@ def test_a_wait_always_ends(steps: list[tuple[str, bool, float]]) -> None:
         clock.advance(pause_s)
 
 
+@pytest.mark.slow
 def test_a_flood_of_refusals_is_a_few_rows(tmp_path: Path) -> None:
     store, clock = open_store(tmp_path / "tocsin.db", create=True), HandClock()
     found = Notes(store, clock)
@@ -102,6 +104,7 @@ def test_a_flood_of_refusals_is_a_few_rows(tmp_path: Path) -> None:
     assert next(row.detail for row in rows if row.who == "others") == f"{notes.MAX_KINDS} more since"
 
 
+@pytest.mark.slow
 def test_what_waits_is_bounded_while_the_store_is_held(tmp_path: Path) -> None:
     store = open_store(tmp_path / "tocsin.db", create=True)
     found, go = Notes(store, HandClock()), threading.Event()

@@ -275,6 +275,7 @@ def test_open_anomalies_are_those_that_have_not_ended() -> None:
     assert standing == [2, 2, 1, 1]
 
 
+@pytest.mark.slow
 def test_what_is_printed_once_is_what_a_run_says_at_its_end(shop: Shop, tmp_path: Path) -> None:
     with session(tmp_path / "a.db", shop.run(), SystemClock(), mode="recording") as found:
         metrics = Metrics(found.run.config)

@@ -186,6 +186,7 @@ def test_no_text_reaches_a_place_with_a_mention_or_markup(body: str, name: str) 
     assert not any(re.search(r"@(?!\u200b)|[<>]", said) for said in apprise.text_of(outgoing))
 
 
+@pytest.mark.slow
 def test_the_process_that_sends_is_kept_and_knows_no_other_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(http.says(200)) as server:
         monkeypatch.setenv("PLACE", f"json://127.0.0.1:{server.port}/")

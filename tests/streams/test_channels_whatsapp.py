@@ -152,6 +152,7 @@ def test_without_a_token_no_message_leaves(answer: bytes, reason: str, stop: boo
     assert (sent.outcome, sent.reason, sent.stop) == (Outcome.AGAIN, reason, stop)
 
 
+@pytest.mark.slow
 def test_all_requests_of_a_message_share_its_time() -> None:
     async def slow(seen: Seen, writer: asyncio.StreamWriter) -> None:
         if seen.path == "/oauth/token":

@@ -247,6 +247,7 @@ def test_what_can_be_no_count_is_refused(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_plot_is_a_picture(series: Path, tmp_path: Path) -> None:
     plot = tmp_path / "pictures" / "cpu.png"
     assert main(["detect", str(series), "--plot", str(plot)]) == 0

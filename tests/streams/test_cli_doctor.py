@@ -33,6 +33,7 @@ def of(findings: Findings, what: str) -> dict[str, Any]:
     return next(finding for finding in findings if finding["what"] == what)
 
 
+@pytest.mark.slow
 def test_a_store_and_configuration_in_order_have_nothing_wrong(tocsin: Tocsin, shop: Shop) -> None:
     found = run(tocsin, "--config", str(shop.folder))
     assert not [finding for finding in found if finding["state"] == WRONG]

@@ -161,6 +161,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.Captur
     assert "none.csv" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="the published cubes are not here")
 @pytest.mark.parametrize("name", ["value-l/000", "count-clean/004", "count-whole/000"])
 def test_published_cubes_are_explained(name: str, capsys: pytest.CaptureFixture[str]) -> None:

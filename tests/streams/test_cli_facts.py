@@ -140,6 +140,7 @@ def replay(db: Path, shop: Shop, *files: Path, **changes: Any) -> None:
         found.read([str(file) for file in files])
 
 
+@pytest.mark.slow
 def test_what_is_told_before_the_first_replay_counts_from_its_first_window(empty: Tocsin, shop: Shop) -> None:
     work = ("fact", "maintenance", "--from", at(0), "--for", "3h", *BNI)
     empty(*work, exits=2)

@@ -26,6 +26,7 @@ def test_help_lists_every_command_and_imports_none() -> None:
         assert sentence.split()[0] in done.stdout
 
 
+@pytest.mark.slow
 def test_the_store_and_the_detector_are_imported_without_the_statistics_that_nobody_uses() -> None:
     code = "import sys, streams.store, detector.pipeline; sys.exit('scipy.stats' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -25,6 +25,7 @@ def test_it_writes_the_five_files_and_says_so(tmp_path: Path, capsys: pytest.Cap
     assert "0 planted problems" in shown.err
 
 
+@pytest.mark.slow
 def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:
     for name in ("one", "two"):
         assert simulate(tmp_path / name, days="0.3") == 0
@@ -32,6 +33,7 @@ def test_the_same_arguments_write_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_json_counts_what_was_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert simulate(tmp_path, "--json", days="0.32") == 0
     answer = json.loads(capsys.readouterr().out)
@@ -41,6 +43,7 @@ def test_json_counts_what_was_written(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (answer["seed"], answer["dir"]) == (truth["seed"], str(tmp_path)) == (3, str(tmp_path))
 
 
+@pytest.mark.slow
 def test_quiet_only_plants_nothing(tmp_path: Path) -> None:
     assert simulate(tmp_path, "--quiet-only", days="0.32") == 0
     assert json.loads((tmp_path / "truth.json").read_bytes()) == {"seed": 3, "problems": []}
@@ -52,6 +55,7 @@ def test_noise_changes_the_traffic(tmp_path: Path) -> None:
     assert one != two
 
 
+@pytest.mark.slow
 def test_the_configuration_and_the_directory_are_valid(tmp_path: Path) -> None:
     assert simulate(tmp_path) == 0
     settings = load(tmp_path)

@@ -231,6 +231,7 @@ def merged(two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     return tocsin, first, second
 
 
+@pytest.mark.slow
 def test_a_case_is_merged_into_another_that_goes_on(
     two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -245,6 +246,7 @@ def test_a_case_is_merged_into_another_that_goes_on(
         assert tocsin.err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_who_was_hit_goes_with_the_case_that_is_merged(
     two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,6 +256,7 @@ def test_who_was_hit_goes_with_the_case_that_is_merged(
     assert hit[2] == hit[0] + hit[1] > 100
 
 
+@pytest.mark.slow
 def test_a_case_is_split_again_by_the_names_of_its_anomalies(
     two_cases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -305,6 +308,7 @@ def test_a_command_beside_a_runner_is_left_for_it(tocsin: Tocsin, case: str) -> 
 # --- who --------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_affected_lists_who_is_hit_with_what_was_decided(tocsin: Tocsin, case: str) -> None:
     found = tocsin.json("affected", case)
     (listed,) = tocsin.json("cases", "--all")
@@ -519,6 +523,7 @@ def windows(tmp_path: Path) -> list[int]:
         return [row.window_ms for row in connection.execute(sa.select(t.window_record.c.window_ms))]
 
 
+@pytest.mark.slow
 def test_without_a_year_it_is_taken_from_the_file_and_kept_when_it_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -539,6 +544,7 @@ def test_without_a_year_it_is_taken_from_the_file_and_kept_when_it_goes_on(
     assert rfc3339(max(windows(tmp_path))) == "2026-01-02T13:06:00Z"
 
 
+@pytest.mark.slow
 def test_a_year_that_is_given_is_not_spoken_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     log = tmp_path / "auth.log"
     log.write_text(FAILED.format("Mar 27"), encoding="utf-8")

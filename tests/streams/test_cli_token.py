@@ -65,6 +65,7 @@ def test_with_a_configuration_a_token_is_there_before_the_service(
         assert store.tenant == "shop"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

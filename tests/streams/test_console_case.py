@@ -83,6 +83,7 @@ def do(ask: Asking, case: Case, verb: str, given: dict[str, Any], status: int = 
 # --- what it says -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("language", "said"),
     [
@@ -108,6 +109,7 @@ def test_the_answer_comes_first_in_the_viewers_language(
     assert re.search(r"<h1>.*WIB", html)
 
 
+@pytest.mark.slow
 def test_every_number_opens_the_people_that_it_counts(store: Store, ask: Asking) -> None:
     case = the_case(store)
     links = re.findall(r'<a href="(/cases/\w+\?who=(\w+)[^"#]*)#who"', page(ask, case))
@@ -119,6 +121,7 @@ def test_every_number_opens_the_people_that_it_counts(store: Store, ask: Asking)
         assert count is not None and len(rows) == min(int(count[1]), 50), name
 
 
+@pytest.mark.slow
 def test_the_affected_come_in_pages_each_once(store: Store, ask: Asking) -> None:
     case, seen = the_case(store), list[str]()
     address: str | None = f"/cases/{case.id}"
@@ -141,6 +144,7 @@ def test_a_customer_is_found_by_id_or_alias_and_who_is_not_hit_is_said_so(store:
     assert text("who.unknown", "en") in page(ask, case, q="nobody at all")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["all", "told", "untold", "called", "confirmed", "still_failing"])
 def test_each_list_is_a_file_as_well(store: Store, ask: Asking, who: str) -> None:
     html = page(ask, the_case(store), who=who)
@@ -164,6 +168,7 @@ def test_why_and_what_they_read_stand_on_the_page(store: Store, ask: Asking) -> 
     assert "works again" in other and "Hi Name" in other
 
 
+@pytest.mark.slow
 def test_a_case_of_nobody_says_what_was_seen_instead(store: Store, ask: Asking) -> None:
     case = msgspec.structs.replace(the_case(store), id="0" * 12, affected=None)
     store.commit(Effects(desk=DeskEffects(cases=[case])))
@@ -178,6 +183,7 @@ def test_there_is_no_page_of_another_case(ask: Asking) -> None:
         assert "text/html" in answer.headers["content-type"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [
@@ -197,6 +203,7 @@ def test_an_address_with_values_that_can_not_be_shows_the_case_all_the_same(
 # --- what is done -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_acknowledging_is_one_press_and_everybody_sees_who_did(store: Store, ask: Asking) -> None:
     case = the_case(store)
     answer = do(ask, case, "acknowledge", form_of(page(ask, case), "acknowledge"))
@@ -220,6 +227,7 @@ def test_approving_says_first_whom_it_would_tell_and_on_what(store: Store, ask: 
     assert after.notices.told == case.notices.told + int(found[1]) and after.notices.held == 0
 
 
+@pytest.mark.slow
 def test_a_sample_is_told_first(store: Store, ask: Asking) -> None:
     case = the_case(store)
     given = form_of(page(ask, case, do="approve"), "approve", 1) | {"customers": "5"}
@@ -228,6 +236,7 @@ def test_a_sample_is_told_first(store: Store, ask: Asking) -> None:
     assert after.approval is Approval.SAMPLE and after.notices.told == case.notices.told + 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("verb", "given", "key"),
     [
@@ -264,6 +273,7 @@ def test_assigning_and_commenting(store: Store, ask: Asking) -> None:
     assert the_case(store).assignee == ""
 
 
+@pytest.mark.slow
 def test_holding_and_telling_again(store: Store, ask: Asking) -> None:
     case = the_case(store)
     do(ask, case, "hold", form_of(page(ask, case, do="hold"), "hold"))
@@ -326,6 +336,7 @@ def test_the_kill_switch_is_in_sight_and_says_what_waits(store: Store, settings:
 # --- two at once --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_who_acts_on_what_has_changed_is_told_who_changed_it_and_nothing_is_done(store: Store, ask: Asking) -> None:
     case = the_case(store)
     late = form_of(page(ask, case), "acknowledge")
@@ -345,6 +356,7 @@ def test_an_assignment_is_never_overwritten_silently(store: Store, ask: Asking) 
     assert the_case(store).assignee == "ani"
 
 
+@pytest.mark.slow
 def test_of_two_who_press_at_the_same_moment_one_is_done_and_one_is_told(store: Store, settings: Any) -> None:
     store.set_meta("mode", b"live")
     case = the_case(store)
@@ -370,6 +382,7 @@ def test_of_two_who_press_at_the_same_moment_one_is_done_and_one_is_told(store: 
     assert f"assigned to {the_case(store).assignee}" in text_of(lost.text)
 
 
+@pytest.mark.slow
 def test_what_was_typed_is_not_lost(store: Store, ask: Asking) -> None:
     case = the_case(store)
     html = page(ask, case)
@@ -435,6 +448,7 @@ EVIL = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evil", EVIL)
 def test_what_events_and_people_wrote_is_text(store: Store, ask: Asking, evil: str) -> None:
     before = the_case(store)
@@ -470,6 +484,7 @@ def test_nothing_is_inline(store: Store, ask: Asking) -> None:
 # --- the chart ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_chart_is_a_picture_that_may_do_nothing(store: Store, ask: Asking) -> None:
     case = the_case(store)
     html = page(ask, case)
@@ -483,6 +498,7 @@ def test_the_chart_is_a_picture_that_may_do_nothing(store: Store, ask: Asking) -
     assert "Began" in answer.text and "Found" in answer.text and "First told" in answer.text
 
 
+@pytest.mark.slow
 def test_the_chart_speaks_the_viewers_language_in_its_theme_and_size(store: Store, ask: Asking) -> None:
     path = f"/cases/{the_case(store).id}/chart.svg"
     seen = set()

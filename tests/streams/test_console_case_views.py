@@ -280,6 +280,7 @@ def test_words_of_marks_stand_apart(minutes: list[int], size: str) -> None:
         assert not any(row == other and begin < b and a < end for other, a, b in spans[:i])
 
 
+@pytest.mark.slow
 def test_the_same_numbers_give_the_same_bytes_and_others_another_stamp() -> None:
     what = drawing()
     assert chart.draw(what) == chart.draw(drawing())

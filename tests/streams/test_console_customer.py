@@ -71,6 +71,7 @@ def hit(store: Store) -> tuple[int, str]:
 # --- what happened and what we said -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_story_of_a_run_has_failures_with_their_place_and_what_we_said_in_order(ran: Store) -> None:
     key, _ = hit(ran)
     found = seen(ran, key)
@@ -83,6 +84,7 @@ def test_the_story_of_a_run_has_failures_with_their_place_and_what_we_said_in_or
     assert [line.at_ms for line in found.story] == sorted((line.at_ms for line in found.story), reverse=True)
 
 
+@pytest.mark.slow
 def test_who_was_in_touch_is_shown_with_the_way(ran: Store) -> None:
     (case,) = queries.list_cases(ran, finished=True)
     called = pages.affected_page(ran, case.id, contacted=True).items[0]
@@ -198,6 +200,7 @@ def test_each_channel_says_whether_it_may_be_used_and_why_not(
         assert bool(found.address(consented.channel)) == (consented.why_not == ""), "as the directory decides it"
 
 
+@pytest.mark.slow
 def test_addresses_are_masked_for_those_who_may_only_read(store: Store, ask: Asking) -> None:
     known(store, "C-1")
     assert "budi@mail.example" in page(ask, "/customers/C-1") and "+6281234567890" in page(ask, "/customers/C-1")
@@ -228,6 +231,7 @@ def test_quiet_hours_are_told_in_the_customers_zone(store: Store, ask: Asking) -
 # --- finding ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["C-1", "budi@mail.example", "+62 812-3456-7890", " c-1 ".strip().upper()])
 def test_a_customer_is_found_by_id_or_alias(store: Store, ask: Asking, words: str) -> None:
     known(store, "C-1")
@@ -235,6 +239,7 @@ def test_a_customer_is_found_by_id_or_alias(store: Store, ask: Asking, words: st
     assert answer.headers["location"] == "/customers/C-1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("id", ["a/b", "a?b#c", "ü 1", "..", "100%", "q&q=2", "a//b"])
 def test_ids_that_an_address_would_take_apart_are_found_all_the_same(store: Store, ask: Asking, id: str) -> None:
     known(store, id, email="", phone="", name="Odd One")
@@ -275,6 +280,7 @@ def test_opting_out_says_what_it_does_and_is_done_once(store: Store, ask: Asking
     assert "has changed meanwhile (customer.opted-out:" in text_of(answer.text)
 
 
+@pytest.mark.slow
 def test_erasing_asks_once_with_what_is_removed_and_what_stays(store: Store, ask: Asking) -> None:
     key = known(store, "C-1", aliases=("budi77",))
     commit(store, a_case(), a_row(key), a_notice(key, NoticeState.SENT))
@@ -315,6 +321,7 @@ def test_a_browser_erases_nobody_without_the_pages_token(store: Store) -> None:
 # --- files, and what others write -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wanted", ["cases", "notices", "story"])
 def test_each_table_is_a_file_that_a_spreadsheet_takes_for_text(store: Store, ask: Asking, wanted: str) -> None:
     key = known(store, "C-1")

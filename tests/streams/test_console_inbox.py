@@ -58,6 +58,7 @@ def text_of(html: str) -> str:
 # --- the rows ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_people_still_failing_come_first(store: Store, ask: Asking) -> None:
     written(store, *(case(n) for n in (2, 9, 5)))
     assert numbers(page(ask)) == [9, 5, 2]
@@ -89,6 +90,7 @@ def test_where_nobody_can_be_named_it_says_so(store: Store, ask: Asking) -> None
     assert text("inbox.unnamed", "en") in page(ask)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("approval", [Approval.NEEDED, Approval.HELD, Approval.SAMPLE])
 def test_a_case_that_waits_for_a_person_says_so(store: Store, ask: Asking, approval: Approval) -> None:
     written(store, case(1, approval=approval), case(2, approval=approval, state=CaseState.RESOLVED))
@@ -106,6 +108,7 @@ def test_a_rows_version_changes_with_what_it_shows() -> None:
 EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascript:alert(1)", "=cmd|'/C calc'!A0")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("evil", EVIL)
 @pytest.mark.parametrize("language", ["en", "id"])
 def test_values_of_events_and_names_of_people_are_text(store: Store, ask: Asking, evil: str, language: str) -> None:
@@ -129,6 +132,7 @@ def test_finished_cases_are_not_what_is_wrong_now(store: Store, ask: Asking) -> 
     assert "unfinished 3" in tabs and "open 1" in tabs and "resolved 1" in tabs and "all 5" in tabs
 
 
+@pytest.mark.slow
 def test_filters_stand_in_the_address(store: Store, ask: Asking) -> None:
     written(
         store,
@@ -146,6 +150,7 @@ def test_filters_stand_in_the_address(store: Store, ask: Asking) -> None:
     assert 'value="mandiri"' in page(ask, q="mandiri")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sort", "order"),
     [
@@ -180,6 +185,7 @@ def test_every_case_is_on_one_page(store: Store, ask: Asking) -> None:
     assert seen == list(range(120, 0, -1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query", ["state=x", "mode=x", "severity=x", "sort=x", "sort=--onset", "after=x", "q=" + "a" * 201]
 )
@@ -224,6 +230,7 @@ def test_false_cases_of_this_week_are_counted(store: Store) -> None:
     assert (found.false, found.per) == (1, "week")
 
 
+@pytest.mark.slow
 def test_a_recording_says_so_and_shows_all_that_was_found(replayed: Path, tmp_path: Path) -> None:
     copied = tmp_path / "tocsin.db"
     copied.write_bytes(replayed.read_bytes())
@@ -261,6 +268,7 @@ def test_the_csv_has_what_the_address_asks_for_and_no_formulas(store: Store, ask
     assert (rows[1]["still_failing"], rows[1]["hit"], rows[1]["told"]) == ("59", "236", "118")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scope", "may"), [(Scope.READ, False), (Scope.OPERATE, True), (Scope.ADMIN, True)])
 def test_who_may_only_read_is_offered_no_acts(store: Store, scope: Scope, may: bool) -> None:
     written(store, case(1))

@@ -126,6 +126,7 @@ def test_what_waits_is_counted_by_channel_with_what_comes_later_and_what_gets_to
     assert found.stuck, "somebody has to decide on the unknown one"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("notifier", "said"),
     [
@@ -153,6 +154,7 @@ def test_a_sender_that_is_silent_is_said_to_be(store: Store, ask: Asking) -> Non
     assert "has not been heard of since" in text_of(page(ask, "/sending"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_and_a_recording_say_so(tmp_path: Path, store: Store) -> None:
     with asking(store, Scope.READ) as ask:
         assert "Dry run: notices are made, none is sent." in text_of(page(ask, "/sending"))
@@ -164,6 +166,7 @@ def test_a_dry_run_and_a_recording_say_so(tmp_path: Path, store: Store) -> None:
             assert not forms(html, "/sending/switch")
 
 
+@pytest.mark.slow
 def test_limits_show_what_is_used_of_them(store: Store, settings: Settings) -> None:
     tried(store, "sent", "delivered", 3)
     tried(store, "unknown", "timeout: after the message", 1)
@@ -187,6 +190,7 @@ def test_failures_are_summed_by_reason_and_what_was_sent_is_none(store: Store, s
     assert found == [("again", "timeout", 3), ("failed", "hard-bounce", 1)]
 
 
+@pytest.mark.slow
 def test_what_is_held_opens_the_people_and_whose_case_is_over_does_not_count(store: Store, ask: Asking) -> None:
     def held(n: int, reason: str, until_ms: int | None, case: str = a_case(1).id) -> Any:
         row = notice(customer(store, f"H-{n}"))
@@ -207,6 +211,7 @@ def test_what_is_held_opens_the_people_and_whose_case_is_over_does_not_count(sto
     assert "/customers/H-1" in listed and "/customers/H-2" in listed and "H-3" not in listed and "H-4" not in listed
 
 
+@pytest.mark.slow
 def test_the_queue_comes_in_pages_by_state_and_channel(store: Store, ask: Asking) -> None:
     queued(store, *["waiting"] * 60, *["sent"] * 3)
     first = page(ask, "/sending/queue", state="waiting", channel="email")
@@ -258,6 +263,7 @@ def test_stopping_needs_a_reason(store: Store, ask: Asking) -> None:
     assert text("switch.no_reason", "en") in answer.text and not kill_switch(store).on
 
 
+@pytest.mark.slow
 def test_who_turns_the_switch_after_another_is_told_who_that_was(store: Store, ask: Asking) -> None:
     (form,) = forms(page(ask, "/sending", do="stop"), "/sending/switch")
     set_kill_switch(store, True, "person:ani", "I was faster", now())
@@ -283,6 +289,7 @@ def test_a_stopped_channel_is_resumed_once(store: Store, ask: Asking) -> None:
     assert resumptions(store) == {"email": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["sent", "failed", "resend"])
 def test_what_may_have_gone_out_is_decided_on_one_by_one(store: Store, ask: Asking, how: str) -> None:
     first, second = queued(store, "unknown", "unknown")
@@ -307,6 +314,7 @@ def test_who_decides_after_another_is_told_what_was_said(store: Store, ask: Aski
 # --- who may, and what others write -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_who_may_only_read_sees_it_and_can_do_nothing(store: Store, settings: Settings) -> None:
     queued(store, "unknown")
     says(store, stopped={"email": "credentials"})
@@ -331,6 +339,7 @@ def test_a_browser_changes_nothing_without_the_pages_token(store: Store, setting
         assert queries.outbox_state(store, id) == "sent"
 
 
+@pytest.mark.slow
 def test_what_others_write_never_becomes_markup(store: Store, ask: Asking) -> None:
     says(store, error=EVIL, circuits={EVIL: "open"})
     queued(store, "unknown", "waiting", who=EVIL)

@@ -122,6 +122,7 @@ def test_each_table_of_signals_is_a_file(ran: Store, ask: Asking) -> None:
     assert {row["budget"] for row in budgets} == {"live"} and all(row["allowed"] == "1" for row in budgets)
 
 
+@pytest.mark.slow
 def test_what_others_write_never_becomes_markup_among_signals(ran: Store, ask: Asking) -> None:
     evil = case(7, title={"en": EVIL, "id": EVIL}, opened_ms=END)
     written(ran, evil)
@@ -146,6 +147,7 @@ def seqs(html: str) -> list[int]:
     return [int(part.partition("<")[0]) for part in html.split('<td class="num quiet">')[1:]]
 
 
+@pytest.mark.slow
 def test_the_log_is_for_administrators_alone(log: Store) -> None:
     for scope in (Scope.READ, Scope.OPERATE, Scope.INGEST):
         with asking(log, scope) as other:
@@ -153,6 +155,7 @@ def test_the_log_is_for_administrators_alone(log: Store) -> None:
             assert scope is Scope.INGEST or 'href="/audit"' not in page(other, "/signals")
 
 
+@pytest.mark.slow
 def test_the_log_comes_in_pages_newest_first_and_filtered(log: Store) -> None:
     with asking(log, Scope.ADMIN) as ask:
         first = seqs(page(ask, "/audit"))
@@ -181,6 +184,7 @@ def test_the_log_is_checked_when_asked_and_a_change_shows(log: Store) -> None:
         assert "Row 60 does not follow from the one before it" in text_of(page(ask, "/audit", verify="1"))
 
 
+@pytest.mark.slow
 def test_the_log_is_a_file_as_it_is_filtered(log: Store) -> None:
     with asking(log, Scope.ADMIN) as ask:
         answer = ask("GET", "/audit", params={"csv": "1", "who": "budi_1"})

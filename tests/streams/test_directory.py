@@ -146,6 +146,7 @@ def test_an_erased_customer_stays_forgotten_whatever_comes_later(store: Store, t
     assert directory.get(who) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alias", ["C-1", "b@example.com", "B@Example.com", "0812-3456-7890", "+6281234567890", "budi"])
 def test_no_id_of_an_erased_customer_is_stored_again_by_whichever_they_come(
     store: Store, tmp_path: Path, alias: str

@@ -35,6 +35,7 @@ def test_every_scope_is_explained() -> None:
     assert scopes == [scope.value for scope in Scope]
 
 
+@pytest.mark.slow
 def test_every_public_route_is_listed(tmp_path: Path) -> None:
     with open_store(tmp_path / "tocsin.db", create=True) as store:
         public = {policy.path for policy in policies(app(store)) if policy.allowed == PUBLIC}

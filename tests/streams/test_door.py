@@ -71,6 +71,7 @@ def test_what_is_answered_202_stands_in_the_log_with_its_ingest_time(store: Stor
     assert store.mode == "live"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "headers", "taken"),
     [
@@ -117,6 +118,7 @@ def test_a_mapped_format_gets_the_whole_envelope(store: Store, tmp_path: Path) -
     assert log(store) == body + b"\n"
 
 
+@pytest.mark.slow
 def test_opentelemetry_hears_what_it_expects(store: Store) -> None:
     body = {"resourceLogs": [{"scopeLogs": [{"logRecords": [{"timeUnixNano": "1544712660300000000"}, 5]}]}]}
     whole = msgspec.json.encode(body)
@@ -130,6 +132,7 @@ def test_opentelemetry_hears_what_it_expects(store: Store) -> None:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "headers", "status", "code"),
     [
@@ -174,6 +177,7 @@ def test_a_body_without_a_stated_length_is_bounded_too(store: Store) -> None:
     assert log(store) == b""
 
 
+@pytest.mark.slow
 def test_only_who_may_send_events_gets_in(store: Store) -> None:
     for scope, status in (
         (None, 401),
@@ -193,6 +197,7 @@ def test_a_recording_takes_no_events(store: Store) -> None:
     assert log(store) == b""
 
 
+@pytest.mark.slow
 def test_a_body_that_dawdles_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "IDLE_S", 0.1)
     app = create_app(web.web(store))
@@ -255,12 +260,14 @@ def test_a_backlog_of_before_counts(store: Store) -> None:
     assert post(store, b"{}\n", NDJSON, settings=small(backlog_bytes=MB)).status_code == 429
 
 
+@pytest.mark.slow
 def test_many_requests_share_a_transaction(store: Store) -> None:
     async def ask(client: httpx.AsyncClient) -> None:
         await client.post("/v1/events", content=b"{}\n", headers=NDJSON)
-        hold = threading.Event()
-        held = threading.Thread(target=_hold, args=(store, hold))
+        hold, holding = threading.Event(), threading.Event()
+        held = threading.Thread(target=_hold, args=(store, hold, holding))
         held.start()
+        assert await asyncio.to_thread(holding.wait, 30)
         many = [asyncio.create_task(client.post("/v1/events", content=b"{}\n", headers=NDJSON)) for _ in range(50)]
         await asyncio.sleep(0.5)
         hold.set()
@@ -291,9 +298,10 @@ def test_while_the_store_is_locked_nothing_is_acknowledged_and_then_it_goes_on(
 
     async def ask(client: httpx.AsyncClient) -> None:
         assert (await client.post("/v1/events", content=b"1\n", headers=NDJSON)).status_code == 202
-        hold = threading.Event()
-        held = threading.Thread(target=_hold, args=(store, hold))
+        hold, holding = threading.Event(), threading.Event()
+        held = threading.Thread(target=_hold, args=(store, hold, holding))
         held.start()
+        assert await asyncio.to_thread(holding.wait, 30)
         answer = await client.post("/v1/events", content=b"2\n", headers=NDJSON)
         assert (answer.status_code, answer.json()["code"]) == (503, "unwritable")
         assert int(answer.headers["retry-after"]) > 0
@@ -370,6 +378,7 @@ def test_a_full_disk_acknowledges_nothing_and_is_told(store: Store, monkeypatch:
     assert log(store) == b"2\n"
 
 
+@pytest.mark.slow
 def test_what_was_asked_for_is_no_label(store: Store) -> None:
     async def ask(client: httpx.AsyncClient) -> str:
         await client.get("/v1/c-1001@example.com")

@@ -27,6 +27,8 @@ from streams.store.directory import CustomerDirectory
 from streams.store.documents import affected_documents, dump
 from tests.streams.shop import START_MS, Shop, lines, rfc3339, write
 
+pytestmark = pytest.mark.slow
+
 CLOCK = SystemClock()
 
 

@@ -88,6 +88,7 @@ def followed(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "live.db"
 
 
+@pytest.mark.slow
 def test_silence_closes_windows(shop: Shop, followed: Path) -> None:
     with open_store(followed) as store:
         found = summary(store)
@@ -108,6 +109,7 @@ def test_a_log_that_lags_behind_loses_nothing_by_it(shop: Shop, followed: Path, 
     assert [cause.where for cause in case.causes] == [{"bank": "BNI"}]
 
 
+@pytest.mark.slow
 def test_a_backlog_of_last_month_lets_no_time_pass(shop: Shop, tmp_path: Path) -> None:
     file = tmp_path / "old.ndjson"
     file.write_bytes(b"\n".join(lines()) + b"\n")
@@ -172,6 +174,7 @@ def test_a_store_that_cannot_be_written_pauses_the_run_and_loses_nothing(
     assert found_there["dropped"] == {}
 
 
+@pytest.mark.slow
 def test_a_live_store_and_a_recording_do_not_mix(shop: Shop, followed: Path, replayed: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="takes no recording events"):
         with session(followed, shop.run(), World(tmp_path / "a", until_ms=0), mode="recording"):
@@ -194,6 +197,7 @@ def test_a_followed_log_without_years_is_of_the_clocks_year_and_that_is_said_onc
     assert said == [f"{world.file}: stamps have no year: taken as 2026, by the clock; --year Y states another"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["recording", "live"])
 def test_what_changes_in_the_directory_counts_from_the_next_block_on(shop: Shop, tmp_path: Path, mode: str) -> None:
     events = [
@@ -278,6 +282,7 @@ def test_the_gate_asks_again_at_the_moment_of_sending(
         assert attempts == {("suppressed", "no-consent")}
 
 
+@pytest.mark.slow
 def test_a_channel_that_cannot_send_is_refused_at_the_start(sending: Shop, tmp_path: Path) -> None:
     (sending.folder / "tocsin.yml").write_text("notices: {send: true, channels: [pigeon]}\n", encoding="utf-8")
     world = World(tmp_path / "log.ndjson", until_ms=END_MS)

@@ -107,6 +107,7 @@ def test_time_does_not_pass_over_rows_that_wait(shop: Shop, tmp_path: Path) -> N
     assert sum(found["applied"].values()) > applied + 3_000
 
 
+@pytest.mark.slow
 def test_a_command_is_answered_although_no_event_comes(shop: Shop, tmp_path: Path) -> None:
     db = tmp_path / "quiet.db"
     door = Door(db, until_ms=START_MS + MINUTE_MS)
@@ -120,6 +121,7 @@ def test_a_command_is_answered_although_no_event_comes(shop: Shop, tmp_path: Pat
     assert state == "refused" and "none" in why
 
 
+@pytest.mark.slow
 def test_a_log_in_which_nothing_is_an_event_stops_nobody(shop: Shop, tmp_path: Path) -> None:
     db = tmp_path / "bad.db"
     door = Door(db, until_ms=START_MS + MINUTE_MS)

@@ -99,6 +99,7 @@ def test_a_cases_events_follow_from_how_its_row_changes(rows: list[Case], expect
     assert [one.type.name for one in derive(effects(*rows), NOTHING)] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("states", "expected"),
     [

@@ -29,6 +29,8 @@ from tests.servers.listening import listening
 from tests.servers.web import app, token
 from tests.streams.feed_rows import NOW_MS, a_case, a_notice, a_row, commit, customer, fill, live_store
 
+pytestmark = pytest.mark.slow
+
 WAIT_S = 10.0
 
 

@@ -93,6 +93,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
     return answer.status_code, found["code"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "known"),
     [
@@ -108,6 +109,7 @@ def test_only_names_of_ours_are_answered(store: Store, host: str, known: bool) -
     assert answer.status_code == 200 if known else code(answer) == (421, "unknown-host")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["token=x", "access_token=", "API_KEY=1", "q=toc_abc", "a=1&b=%74oc_x"])
 def test_a_token_in_the_address_is_refused_and_not_repeated(store: Store, query: str) -> None:
     for scope in ("admin", None):
@@ -127,6 +129,7 @@ HEADERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -150,6 +153,7 @@ def test_every_answer_has_the_headers(store: Store, method: str, path: str, stat
     assert "strict-transport-security" not in answer.headers
 
 
+@pytest.mark.slow
 def test_an_unforeseen_error_says_nothing_of_itself(store: Store, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.ERROR):
         answer = ask(store, "GET", "/v1/test/bug")
@@ -162,11 +166,13 @@ def test_an_unforeseen_error_says_nothing_of_itself(store: Store, caplog: pytest
         ask(store, "GET", "/v1/test/late-bug")
 
 
+@pytest.mark.slow
 def test_errors_of_the_store_say_what_to_do(store: Store) -> None:
     answer = ask(store, "GET", "/v1/test/locked")
     assert code(answer) == (503, "unavailable") and answer.headers["retry-after"] == "5"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "accept", "status"),
     [
@@ -188,6 +194,7 @@ def test_what_is_not_asked_for_is_not_sent(store: Store, path: str, accept: str 
         assert code(answer) == (406, "not-acceptable") and "x-frame-options" in answer.headers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [
@@ -213,6 +220,7 @@ def test_no_body_needs_no_type(store: Store) -> None:
     assert ask(store, "POST", "/v1/test/echo").json()["body"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "expected"),
     [
@@ -231,6 +239,7 @@ def test_a_body_has_its_limits(store: Store, body: bytes, expected: tuple[int, s
     assert (answer.status_code, "") == expected or code(answer) == expected
 
 
+@pytest.mark.slow
 @given(
     st.recursive(
         st.text() | st.integers() | st.booleans(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
@@ -350,6 +359,7 @@ def test_a_body_that_comes_too_slowly_is_given_up(
     asyncio.run(test())
 
 
+@pytest.mark.slow
 def test_a_body_that_drips_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard, "BODY_S", 0.1)
 
@@ -364,12 +374,14 @@ def test_a_body_that_drips_is_given_up(store: Store, monkeypatch: pytest.MonkeyP
     asyncio.run(test())
 
 
+@pytest.mark.slow
 def test_the_door_reads_its_body_itself(store: Store) -> None:
     body = b"{}\n" * 1_000_000
     answer = ask(store, "POST", "/v1/events", content=body, headers={"Content-Type": "application/x-ndjson"})
     assert (answer.status_code, answer.json()["bytes"]) == (202, len(body))
 
 
+@pytest.mark.slow
 def test_a_wrong_method_names_the_right_ones(store: Store) -> None:
     answer = ask(store, "PUT", "/v1/test/json")
     assert code(answer) == (405, "method-not-allowed") and answer.headers["allow"] == "GET"

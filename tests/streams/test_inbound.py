@@ -170,6 +170,7 @@ def audited(store: Store) -> list[tuple[str, str, str]]:
 # --- who is believed ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "headers",
     [
@@ -237,6 +238,7 @@ def test_without_a_secret_nobody_is_believed(store: Store, settings: Settings, c
     assert ask(store, without, CLOUD, params=asked).status_code == 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "status"),
     [
@@ -327,6 +329,7 @@ def test_other_words_withdraw_nothing(store: Store, settings: Settings, text: st
     assert reached(store, "C-1", "wa2")
 
 
+@pytest.mark.slow
 def test_stop_through_qontak_by_header_and_by_address(store: Store, settings: Settings) -> None:
     assert from_qontak(store, settings, qontak_message("BERHENTI")).json()["taken"] == 1
     assert not reached(store, "C-1", "whatsapp")
@@ -345,6 +348,7 @@ def test_a_replayed_stop_does_nothing_after_the_customer_came_back(store: Store,
     assert not reached(store, "C-1", "wa2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("offset_ms", "stopped"),
     [
@@ -374,6 +378,7 @@ def test_a_number_that_two_share_stops_for_both(store: Store, settings: Settings
 # --- what is not as expected ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [
@@ -402,6 +407,7 @@ def test_what_is_not_as_expected_is_ignored_and_never_an_error(store: Store, set
     assert reached(store, "C-1", "whatsapp")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [

@@ -39,6 +39,7 @@ def decoder() -> Decoder:
 # --- arrays -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.lists(values, max_size=6), st.sampled_from([None, 2]))
 def test_an_array_comes_apart_into_its_elements_however_it_is_laid_out(found: list[Any], indent: int | None) -> None:
     body = json.dumps(found, indent=indent).encode()
@@ -109,6 +110,7 @@ def test_a_package_unpacks_to_its_contents_in_several_parts_too() -> None:
     assert unpacked(b"", 100) == b""
 
 
+@pytest.mark.slow
 def test_a_bomb_is_refused_before_it_unpacks() -> None:
     packer = zlib.compressobj(9, zlib.DEFLATED, 31)
     bomb = b"".join([packer.compress(bytes(MB)) for _ in range(150)] + [packer.flush()])

@@ -29,6 +29,7 @@ def work(world: World, port: int, now_ms: int = NOW_MS) -> None:
     world.work(now_ms=now_ms, lines={"email": Line(channel(port, limit_ms=5_000))}, words=words)
 
 
+@pytest.mark.slow
 def test_the_link_of_a_message_ends_the_messages(world: World) -> None:
     with running(Play()) as server:
         world.queue("first")

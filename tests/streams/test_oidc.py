@@ -18,6 +18,8 @@ from tests.servers.clocks import HandClock
 from tests.servers.oidc import CLIENT, SECRET, Provider, provider
 from tests.servers.web import BASE, client, settings_of
 
+pytestmark = pytest.mark.slow
+
 ROLES = {"support": "operate", "ops": "admin", "guests": "read"}
 
 

@@ -145,6 +145,7 @@ def test_a_store_that_cannot_be_read_for_a_moment_leaves_nothing_claimed(world: 
 # --- trying again -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_fails_for_now_is_tried_again_later_and_later(world: World) -> None:
     world.queue(stale_ms=NOW_MS + 10**10)
     channel, now_ms = Scripted(then=Outcome.AGAIN), NOW_MS
@@ -248,6 +249,7 @@ def test_never_are_two_on_their_way_to_one_customer(world: World) -> None:
     assert channel.most == 2, "and those to different customers at the same time"
 
 
+@pytest.mark.slow
 def test_an_older_message_that_is_to_be_tried_again_goes_before_a_younger_one_to_the_same_customer(
     world: World,
 ) -> None:
@@ -311,6 +313,7 @@ def test_the_customers_own_cap_holds_for_what_really_went_out(world: World) -> N
 # --- the gate, as far as the store is concerned (its rules: test_outbox_gate.py) ---------------------------------------
 
 
+@pytest.mark.slow
 def test_the_gate_says_no_by_name_and_the_desk_hears_of_it(world: World) -> None:
     world.queue()
     world.directory.opt_out(world.customer())

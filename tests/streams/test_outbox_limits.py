@@ -59,6 +59,7 @@ def test_what_is_taken_back_was_never_there(moments: list[int]) -> None:
     assert cap.room(max(moments, default=0)) == 1_000
 
 
+@pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, HOUR_MS), st.integers(1, 12)), max_size=120), st.integers(1, 6))
 def test_a_tier_never_holds_more_customers_than_it_may_and_known_ones_cost_nothing(
     sends: list[tuple[int, int]], most: int

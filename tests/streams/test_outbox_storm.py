@@ -150,6 +150,7 @@ def test_a_providers_tier_counts_different_customers_in_a_day(world: World, rest
     assert notifier.status(NOW_MS)["limits"]["tier"]
 
 
+@pytest.mark.slow
 def test_a_rate_a_second_spreads_what_is_due(world: World) -> None:
     world.signals = [a_signal("bad-rule")]
     storm(world, "bad-rule", 30)
@@ -238,6 +239,7 @@ def test_a_channel_that_refuses_us_keeps_everything_until_a_person_resumes_it(wo
 # --- cost -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_that_is_asked_of_the_outbox_reads_all_that_waits(world: World) -> None:
     world.signals = [a_signal("bad-rule")]
     storm(world, "bad-rule", 300)

@@ -151,6 +151,7 @@ def test_what_hangs_at_the_end_is_left_claimed_and_sent_again_under_the_same_id(
         assert [seen.headers["webhook-id"] for seen in server.seen] == [name]
 
 
+@pytest.mark.slow
 def test_a_store_that_is_locked_pauses_it_and_loses_nothing(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,6 +173,7 @@ def test_a_store_that_is_locked_pauses_it_and_loses_nothing(
         assert len(server.seen) == 1
 
 
+@pytest.mark.slow
 def test_a_channel_that_was_stopped_goes_on_once_a_person_resumes_it(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -83,6 +83,7 @@ def key_of(found: Case, sort: str) -> tuple[int, str]:
     return values[sort], found.id
 
 
+@pytest.mark.slow
 @given(
     st.lists(CASES, max_size=12),
     st.lists(st.lists(CASES, max_size=3), max_size=6),
@@ -120,6 +121,7 @@ def test_pages_put_together_are_the_whole_list_and_hold_once_what_was_there_what
             assert sorted(found.id for found in listed) == sorted(found.id for found in first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wanted", "found"),
     [
@@ -200,6 +202,7 @@ def notice(customer: int, kind: Kind = Kind.PROBLEM, episode: int = 1) -> Notice
     )
 
 
+@pytest.mark.slow
 @given(st.sets(st.integers(-50, 50), max_size=25), st.sets(st.integers(-50, 50), max_size=5), st.integers(1, 6))
 @settings(max_examples=25, deadline=None)
 def test_affected_customers_and_notices_come_once_while_others_come_in(

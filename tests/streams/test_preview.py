@@ -50,6 +50,7 @@ def test_each_channel_and_language_for_one_real_customer(tocsin: Tocsin, case: s
     assert found[0]["characters"] == len(found[0]["body"])
 
 
+@pytest.mark.slow
 def test_the_address_is_masked_and_empty_where_they_do_not_consent(tocsin: Tocsin, case: str) -> None:
     found = tocsin.json("preview", case)
     assert re.fullmatch(r"\+628•••\d\d", found[0]["to"])
@@ -104,6 +105,7 @@ def test_nothing_is_written(tocsin: Tocsin, case: str) -> None:
     assert tocsin("dump") == before
 
 
+@pytest.mark.slow
 def test_who_is_not_affected_is_refused(tocsin: Tocsin, case: str) -> None:
     affected = {row["customer"] for row in tocsin.json("affected", case)}
     other = next(f"C-{i}" for i in range(1, 2_900) if f"C-{i}" not in affected)

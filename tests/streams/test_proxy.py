@@ -37,18 +37,21 @@ def ask(
     return asyncio.run(asked())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", [PROXY, "10.1.200.3", "fd12::9", "::ffff:10.0.0.5"])
 def test_whom_the_proxy_vouches_for_gets_in(store: Store, address: str) -> None:
     answer = ask(store, address, ANI)
     assert answer.json() == {"who": "person:ani@example.com", "scope": "admin", "via": "proxy", "tenant": "default"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", [OTHER, "127.0.0.1", "10.0.0.6", "10.2.0.1", "fe80::1", "::ffff:192.0.2.66", "x"])
 def test_from_elsewhere_its_headers_say_nothing(store: Store, address: str) -> None:
     spoofed = {**ANI, "X-Forwarded-For": PROXY, "X-Real-IP": PROXY, "Forwarded": f"for={PROXY}", "Via": PROXY}
     assert ask(store, address, spoofed).status_code == 401
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
@@ -76,6 +79,7 @@ def test_the_providers_token_that_the_proxy_hands_over_is_not_taken_for_ours(sto
         assert ask(store, address, {**ANI, "Authorization": token}).status_code == status
 
 
+@pytest.mark.slow
 def test_the_headers_names_are_settings(store: Store) -> None:
     names = {"user_header": "Remote-User", "role_header": "Remote-Groups"}
     assert ask(store, PROXY, {"Remote-User": "ani", "Remote-Groups": "support"}, **names).json()["scope"] == "operate"
@@ -96,6 +100,7 @@ def test_a_page_of_another_site_changes_nothing_through_the_proxy(store: Store) 
         assert ask(store, PROXY, {**ANI, **headers}, "POST", "/v1/tokens").status_code == status
 
 
+@pytest.mark.slow
 def test_a_name_is_written_into_the_audit_log_as_text(store: Store) -> None:
     name = "ani\t\x1b[31m\u202e".encode()
     headers = [(b"X-Forwarded-Email", name), (b"X-Forwarded-Groups", b"strangers")]

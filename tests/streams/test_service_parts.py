@@ -128,6 +128,7 @@ def test_a_loop_that_stands_still_ends_the_process_and_one_that_works_does_not()
 # --- the pulse --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_process_says_how_it_is_doing(tmp_path: Path) -> None:
     with open_store(tmp_path / "a.db", create=True) as store:
         pulse = Pulse(store, "work", SystemClock(), lambda: {"next": 7})

@@ -12,6 +12,7 @@ from streams.yamlfile import parse_yaml
 DIRECTORY = Path(__file__).parents[2] / "docs" / "reference"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["signals.md", "settings.md", "metrics.md"])
 def test_the_page_is_what_the_settings_say(name: str) -> None:
     assert (DIRECTORY / name).read_text("utf-8") == pages()[name], "run `make docs`"

@@ -117,6 +117,7 @@ def test_the_cookie_is_out_of_reach(store: Store, clock: HandClock) -> None:
     run(test)
 
 
+@pytest.mark.slow
 def test_over_https_the_cookie_is_bound_to_this_host(store: Store, clock: HandClock) -> None:
     settings = settings_of(public_url="https://tocsin.example")
     there = {"Host": "tocsin.example", "Origin": "https://tocsin.example"}
@@ -137,6 +138,7 @@ def test_over_https_the_cookie_is_bound_to_this_host(store: Store, clock: HandCl
     run(test)
 
 
+@pytest.mark.slow
 def test_signing_in_begins_a_new_session_whatever_cookie_was_there(store: Store, clock: HandClock) -> None:
     async def test() -> None:
         async with browser(store, clock) as asked:
@@ -168,6 +170,7 @@ def test_the_store_has_neither_code_nor_cookie(store: Store, clock: HandClock) -
     run(test)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("every_s", "times", "last"),
     [
@@ -208,6 +211,7 @@ def test_signing_out_ends_the_session_on_the_server(store: Store, clock: HandClo
     assert [e.what for e in audit.entries(store)] == ["link.created", "signed-in", "signed-out"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("headers", "csrf", "status"),
     [
@@ -248,6 +252,7 @@ def test_another_site_cannot_sign_a_browser_in(store: Store, clock: HandClock) -
     run(test)
 
 
+@pytest.mark.slow
 def test_a_link_followed_from_another_site_finds_the_session(store: Store, clock: HandClock) -> None:
     async def test() -> None:
         async with browser(store, clock) as asked:
@@ -282,6 +287,7 @@ def test_whoever_guesses_links_waits_and_others_do_not(store: Store, clock: Hand
     assert counted == [("sign-in.failed", ""), ("sign-in.failed", "11 more since")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ['"><script>alert(1)</script>', "{{ 7 * 7 }}", "a\r\nSet-Cookie: x=1", "\u202e<b>"])
 def test_what_stands_in_the_address_is_text(store: Store, clock: HandClock, code: str) -> None:
     async def test() -> None:

@@ -178,6 +178,7 @@ def test_a_refused_recipient_costs_no_connection() -> None:
     assert server.connections == 1
 
 
+@pytest.mark.slow
 def test_a_connection_that_was_dropped_meanwhile_is_made_anew_at_once() -> None:
     with running(Play(drop_after=1)) as server:
         made = channel(server.port)
@@ -195,6 +196,7 @@ def test_a_connection_that_was_dropped_meanwhile_is_made_anew_at_once() -> None:
         assert server.connections == 2
 
 
+@pytest.mark.slow
 def test_no_more_connections_than_the_settings_allow() -> None:
     with running(Play(tarpit_s=0.02)) as server:
         made = channel(server.port, connections=2, limit_ms=10_000)
@@ -261,6 +263,7 @@ def test_greylisting_lets_the_second_attempt_in() -> None:
     assert server.notices() == ["4f2a9c"]
 
 
+@pytest.mark.slow
 def test_a_tarpit_holds_nobody_for_longer_than_the_time_limit() -> None:
     begun_s = time.monotonic()
     (sent,), _ = sent_to(Play(tarpit_s=30.0), outgoing(), limit_ms=300)
@@ -268,6 +271,7 @@ def test_a_tarpit_holds_nobody_for_longer_than_the_time_limit() -> None:
     assert time.monotonic() - begun_s < 2
 
 
+@pytest.mark.slow
 def test_whoever_waits_for_a_connection_in_a_tarpit_gives_up_in_time() -> None:
     begun_s = time.monotonic()
     with by_hand(silent) as server:
@@ -309,6 +313,7 @@ async def hangs_up_at_data(hand: Hand) -> None:
         await hand.say("250 OK")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("play", "outcome", "reason"),
     [

@@ -264,6 +264,7 @@ def test_a_source_that_stands_elsewhere_undoes_the_whole_step(store: Store, adva
     assert store.tally()["events"] == {"": 6}
 
 
+@pytest.mark.slow
 @given(old=st.binary(max_size=40), new=st.binary(min_size=1, max_size=40))
 @settings(max_examples=20, deadline=None)
 def test_a_snapshot_comes_back_whole_or_is_named_damaged(
@@ -319,6 +320,7 @@ def test_a_recording_takes_no_live_events(store: Store) -> None:
         store.claim_mode("live")
 
 
+@pytest.mark.slow
 def test_the_migrations_make_the_tables(store: Store) -> None:
     with store.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), t.metadata) == []
@@ -406,6 +408,7 @@ def test_a_store_that_stays_locked_says_so_and_takes_the_step_later(
         assert store.tally()["events"] == {"": 6}
 
 
+@pytest.mark.slow
 def test_a_full_disk_stops_the_step_and_keeps_what_was_there(store: Store) -> None:
     store.commit(some_effects())
     with store.engine.connect() as connection:
@@ -451,6 +454,7 @@ def test_numbers_of_the_live_log_go_on_where_all_of_it_was_worked_off(store: Sto
     assert store.worked_off() == 2
 
 
+@pytest.mark.slow
 def test_a_log_that_was_begun_before_it_had_a_counter_goes_on(store: Store) -> None:
     old = {
         "tenant": store.tenant,

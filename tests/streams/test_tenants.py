@@ -118,6 +118,7 @@ def test_whatever_is_asked_of_them_they_are_not_there(theirs: Theirs) -> None:
     asyncio.run(test())
 
 
+@pytest.mark.slow
 def test_the_same_requests_find_them_for_their_own_tenant(theirs: Theirs) -> None:
     """So the ids are real, and 404 above is an answer about the tenant."""
 

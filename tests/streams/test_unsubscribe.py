@@ -122,6 +122,7 @@ def test_the_button_withdraws_that_channel_and_no_other(store: Store) -> None:
     assert "<button" not in ask(store, lambda asked: asked.get(path(store))).text
 
 
+@pytest.mark.slow
 def test_a_mailboxes_one_click_needs_no_page_cookie_or_sign_in(store: Store) -> None:
     body = {"List-Unsubscribe": "One-Click"}
     answer = ask(store, lambda asked: asked.post(path(store), data=body))
@@ -135,6 +136,7 @@ def test_a_browser_that_comes_from_a_mailboxes_page_may_click(store: Store) -> N
     assert customer(store).address("email") == ""
 
 
+@pytest.mark.slow
 def test_withdrawing_twice_is_once_and_the_audit_log_has_it_without_an_address(store: Store) -> None:
     for _ in range(3):
         ask(store, lambda asked: asked.post(path(store)))
@@ -145,6 +147,7 @@ def test_withdrawing_twice_is_once_and_the_audit_log_has_it_without_an_address(s
     assert "C-1" not in target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("token", ["x", "A" * 40, "A" * 5_000, "%00", "..%2f..%2fetc"])
 def test_a_link_that_is_not_ours_is_answered_kindly_and_opens_nothing(store: Store, method: str, token: str) -> None:

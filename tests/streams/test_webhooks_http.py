@@ -64,6 +64,7 @@ async def test_a_webhook_is_made_listed_and_deleted_and_its_secret_is_shown_once
     assert story == [(f"webhook.{what}", f"webhook:{listed['id']}") for what in ("created", "deleted")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "says_"),
     [
@@ -100,6 +101,7 @@ async def test_a_repetition_under_an_idempotency_key_makes_no_second_one_and_sho
         assert len((await asked.get("/v1/webhooks")).json()["items"]) == 1
 
 
+@pytest.mark.slow
 async def test_a_rotated_secret_is_shown_once_and_the_old_one_holds_on(store: Store) -> None:
     async with admin(store) as asked:
         made = (await asked.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/"})).json()
@@ -108,6 +110,7 @@ async def test_a_rotated_secret_is_shown_once_and_the_old_one_holds_on(store: St
         assert (rotated.json()["secrets"], (await asked.get(f"/v1/webhooks/{made['id']}")).json()["secrets"]) == (2, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("play", "delivered", "answer"),
     [
@@ -141,6 +144,7 @@ async def test_a_test_event_to_nobody_says_so(store: Store) -> None:
     assert (tried["delivered"], tried["answer"]) == (False, "no connection")
 
 
+@pytest.mark.slow
 async def test_a_webhook_is_paused_resumed_and_what_was_given_up_sent_again(store: Store) -> None:
     async with admin(store) as asked:
         made = (await asked.post("/v1/webhooks", json={"url": "http://127.0.0.1:9/"})).json()
@@ -165,6 +169,7 @@ async def test_what_is_not_there_is_not_found(store: Store) -> None:
         assert (await asked.delete("/v1/webhooks/wh_0")).status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scope", [None, Scope.INGEST, Scope.READ, Scope.OPERATE])
 async def test_only_administrators_see_or_change_webhooks(store: Store, scope: Scope | None) -> None:
     id = subscriptions.create(store, "https://hooks.example.com/", frozenset(), "cli:test", NOW_MS, Rules())[0].id

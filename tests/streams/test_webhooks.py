@@ -47,6 +47,8 @@ from tests.servers.http import (
 )
 from tests.streams.feed_rows import NOW_MS, a_case, a_row, commit, customer, fill, live_store
 
+pytestmark = pytest.mark.slow
+
 LOOPBACK = Rules(networks(["127.0.0.1"]), insecure=True)
 WAIT_S = 15.0
 AT_ONCE = (0,) * 10
@@ -108,7 +110,6 @@ def in_turn(*plays: Play) -> Play:
 # --- what arrives -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_every_event_arrives_signed_as_a_cloudevent(store: Store) -> None:
     key = customer(store, "C-1")
     with serving(says(200)) as server, sending(store):
@@ -128,7 +129,6 @@ def test_every_event_arrives_signed_as_a_cloudevent(store: Store) -> None:
     assert after.delivered_ms is not None
 
 
-@pytest.mark.slow
 def test_only_the_types_that_were_asked_for_are_sent(store: Store) -> None:
     with serving(says(204)) as server, sending(store):
         webhook = subscribe(store, server.url, "case.opened")
@@ -138,7 +138,6 @@ def test_only_the_types_that_were_asked_for_are_sent(store: Store) -> None:
         assert sorted(ids(server)) == ["default/1", "default/3"]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "expected"),
     [
@@ -181,7 +180,6 @@ def test_an_erased_customer_is_not_named_to_a_webhook(store: Store) -> None:
 # --- receivers that misbehave -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("play", "says_"),
     [
@@ -209,7 +207,6 @@ def test_a_failure_is_tried_again_under_the_same_id_until_it_arrives(store: Stor
     assert subscriptions.get(store, webhook.id).failing_ms is None
 
 
-@pytest.mark.slow
 def test_why_a_delivery_failed_is_told_without_what_the_receiver_wrote(store: Store) -> None:
     with serving(says(500, b"customer C-1 <script>")) as server, sending(store, schedule_s=(0, 3_600)) as sender:
         webhook = subscribe(store, server.url + "/secret-path")
@@ -225,7 +222,6 @@ def test_why_a_delivery_failed_is_told_without_what_the_receiver_wrote(store: St
     assert (row.state, row.attempts, row.detail) == ("waiting", 1, "HTTP 500")
 
 
-@pytest.mark.slow
 def test_a_bad_certificate_is_a_failure(store: Store, tmp_path: Path) -> None:
     from tests.servers.http import certificate
 
@@ -237,7 +233,6 @@ def test_a_bad_certificate_is_a_failure(store: Store, tmp_path: Path) -> None:
     assert "certificate" in subscriptions.get(store, webhook.id).answer
 
 
-@pytest.mark.slow
 def test_after_the_last_attempt_it_is_given_up_kept_and_can_be_sent_again(store: Store) -> None:
     with serving(in_turn(says(500), says(500), says(500), says(200))) as server, sending(store, schedule_s=(0, 0, 0)):
         webhook = subscribe(store, server.url)
@@ -249,7 +244,6 @@ def test_after_the_last_attempt_it_is_given_up_kept_and_can_be_sent_again(store:
     assert [entry.what for entry in audit.entries(store)] == ["webhook.created", "webhook.sent-again"]
 
 
-@pytest.mark.slow
 def test_a_receiver_that_is_gone_disables_its_webhook_and_a_person_can_resume_it(store: Store) -> None:
     with serving(in_turn(says(410), says(200))) as server, sending(store) as sender:
         webhook = subscribe(store, server.url)
@@ -269,7 +263,6 @@ def test_a_receiver_that_is_gone_disables_its_webhook_and_a_person_can_resume_it
     ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(store: Store, status: int) -> None:
     with serving(in_turn(says(status, b"", {"Retry-After": "1"}), says(200))) as server, sending(store):
@@ -283,7 +276,6 @@ def test_a_receiver_that_says_when_to_come_back_is_left_alone_until_then(store: 
         assert len(server.seen) == 3
 
 
-@pytest.mark.slow
 def test_receivers_that_hang_or_are_not_there_hold_up_no_other(store: Store) -> None:
     with serving(hangs) as dead, serving(says(200)) as well, sending(store, limit_s=5.0, schedule_s=SCHEDULE_S):
         for _ in range(10):
@@ -298,7 +290,6 @@ def test_receivers_that_hang_or_are_not_there_hold_up_no_other(store: Store) -> 
         assert dead.connections <= 10 * AT_A_TIME
 
 
-@pytest.mark.slow
 def test_a_receiver_that_fails_again_and_again_is_tried_by_one_at_a_time_with_pauses(store: Store) -> None:
     with serving(says(500)) as server, sending(store, schedule_s=(0, 3_600)):
         subscribe(store, server.url)
@@ -308,7 +299,6 @@ def test_a_receiver_that_fails_again_and_again_is_tried_by_one_at_a_time_with_pa
         assert len(server.seen) <= 5 + AT_A_TIME
 
 
-@pytest.mark.slow
 def test_after_five_days_of_failures_a_webhook_is_disabled(store: Store) -> None:
     webhook = subscribe(store, "https://hooks.example.com/")
     fill(store, 3)
@@ -337,7 +327,6 @@ INNER = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("url", INNER)
 def test_an_address_that_leads_inside_is_refused_when_it_is_stored(store: Store, url: str) -> None:
     with pytest.raises(UsageError, match=r"^url: "):
@@ -408,7 +397,6 @@ def test_the_schedule_is_that_of_standard_webhooks_and_waits_are_up_to_a_tenth_l
     assert next_wait_ms(2, 0.999) == pytest.approx(330_000, rel=0.01)
 
 
-@pytest.mark.slow
 def test_a_paused_webhook_gets_afterwards_what_came_meanwhile(store: Store) -> None:
     with serving(says(200)) as server, sending(store):
         webhook = subscribe(store, server.url)
@@ -420,7 +408,6 @@ def test_a_paused_webhook_gets_afterwards_what_came_meanwhile(store: Store) -> N
         until(stands(store, webhook, sent=3))
 
 
-@pytest.mark.slow
 def test_a_deleted_webhook_gets_nothing_more_and_leaves_nothing(store: Store) -> None:
     with serving(says(500)) as server, sending(store, schedule_s=(0, 3_600)):
         webhook = subscribe(store, server.url)
@@ -442,7 +429,6 @@ def test_more_webhooks_than_may_be_are_refused(store: Store, monkeypatch: pytest
         subscribe(store, "https://hooks.example.com/")
 
 
-@pytest.mark.slow
 def test_what_is_not_kept_any_more_is_given_up(store: Store) -> None:
     webhook = subscribe(store, "https://hooks.example.com/")
     fill(store, 3)
@@ -482,7 +468,6 @@ def test_another_tenants_webhook_is_not_there(store: Store) -> None:
     assert subscriptions.get(store, webhook.id) == webhook
 
 
-@pytest.mark.slow
 def test_what_is_under_way_at_a_stop_ends_first(store: Store) -> None:
     async def dawdles(seen: Seen, writer: Any) -> None:
         await asyncio.sleep(0.5)
@@ -498,7 +483,6 @@ def test_what_is_under_way_at_a_stop_ends_first(store: Store) -> None:
         assert queued(store, webhook)["sent"] == 1
 
 
-@pytest.mark.slow
 def test_a_store_that_cannot_be_written_now_is_waited_for_and_nothing_is_sent_twice(store: Store) -> None:
     with serving(says(200)) as server:
         webhook = subscribe(store, server.url)
@@ -572,7 +556,6 @@ def process(store: Store) -> Iterator["subprocess.Popen[bytes]"]:
         started.stdout.close()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("answered", [pytest.param(False, id="before"), pytest.param(True, id="after")])
 def test_a_kill_around_the_answer_sends_it_once_more_under_the_same_id_and_loses_nothing(
     store: Store, answered: bool

@@ -113,10 +113,10 @@ def revoke_command(token: str, config: Path | None, db: str, as_json: bool) -> N
 @db_option
 @json_option
 def link_command(scope: str, span: str, config: Path | None, db: str, as_json: bool) -> None:
-    """Print a link that signs a browser in, once."""
+    """Print a link that signs a browser in, once: at the address where the service runs."""
     from streams.clock import SystemClock
     from streams.settings import defaults_directory, load
-    from streams.store import sign_ins, tokens
+    from streams.store import sign_ins, standing, tokens
 
     now_ms = SystemClock().now_ms()
     valid_ms = _duration("--for", span)
@@ -124,8 +124,9 @@ def link_command(scope: str, span: str, config: Path | None, db: str, as_json: b
     with _open(db, config) as store:
         person = f"person:{getpass.getuser()}"
         code = sign_ins.make_link(store, tokens.Scope(scope), person, _login(), now_ms, valid_ms=valid_ms)
+        running = standing.address(store, now_ms)
     host = "127.0.0.1" if service.host in ("0.0.0.0", "::") else service.host
-    base = service.public_url or f"http://{f'[{host}]' if ':' in host else host}:{service.port}"
+    base = service.public_url or running or f"http://{f'[{host}]' if ':' in host else host}:{service.port}"
     link = f"{base.rstrip('/')}/sign-in?code={code}"
     if as_json:
         common.print_json({"link": link, "scope": scope, "expires": common.utc(now_ms + valid_ms)})

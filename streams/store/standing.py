@@ -15,6 +15,9 @@ from streams.store import rows
 from streams.store import tables as t
 from streams.store.store import Store
 
+FRESH_MS = 15_000
+"""A process that has not spoken for longer is not at work."""
+
 UNSETTLED = ("waiting", "claimed", "unknown")
 """States of an outbox row that is not done with."""
 
@@ -119,3 +122,12 @@ def speak(store: Store, name: str, pid: int, at_ms: int, body: Mapping[str, Any]
     row = {"tenant": store.tenant, "name": name, "pid": pid, "at_ms": at_ms, "body": msgspec.json.encode(body)}
     with store.transaction() as connection:
         connection.execute(rows.upsert(t.process), row)
+
+
+def address(store: Store, now_ms: int) -> str:
+    """Return where the service on this store is reached from this machine; empty where none runs."""
+    of = t.process.c
+    web = sa.select(of.body).where(of.tenant == store.tenant, of.name == "web", of.at_ms > now_ms - FRESH_MS)
+    with store.reading() as connection:
+        body = connection.execute(web).scalar_one_or_none()
+    return str(msgspec.json.decode(body).get("url", "")) if body else ""

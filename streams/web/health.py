@@ -20,11 +20,11 @@ from streams.engines.reload import Configuration
 from streams.outbox.kill_switch import kill_switch
 from streams.store import RECORDING
 from streams.store.migrate import HEAD, revision_of
-from streams.store.standing import Process, standing
+from streams.store.standing import FRESH_MS, Process, standing
 from streams.web.access import Read, Scope, public
 from streams.web.context import Web, web_of
 from streams.web.door import Door
-from streams.web.metrics import FRESH_MS, WORK, WebNumbers, exposition
+from streams.web.metrics import WORK, WebNumbers, exposition
 from streams.web.problem import ProblemError
 from streams.web.watchdog import Watchdog
 

@@ -16,11 +16,9 @@ from prometheus_client.registry import Collector
 from streams import metrics as m
 from streams.metrics import Kind, MetricDoc
 from streams.store import Store
-from streams.store.standing import Standing, standing
+from streams.store.standing import FRESH_MS, Standing, standing
 
 L = TypeVar("L", bound=tuple[str, ...])
-FRESH_MS = 15_000
-"""A process that has not spoken for longer is not up."""
 WORK, WEB = "work", "web"
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 

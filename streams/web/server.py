@@ -116,11 +116,15 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(settings: Settings, store: Store, clock: Clock, listening: socket.socket, ready: Callable[[], None]) -> None:
+def serve(
+    settings: Settings, store: Store, clock: Clock, listening: socket.socket, url: str, ready: Callable[[], None]
+) -> None:
     """Serve one tenant on a socket until asked to stop (SIGTERM, SIGINT).
 
     Parameters
     ----------
+    url
+        How the socket is reached from this machine: `tocsin token link` leads there.
     ready
         Called once requests are answered.
     """
@@ -147,7 +151,7 @@ def serve(settings: Settings, store: Store, clock: Clock, listening: socket.sock
     # uvicorn raises the signal again once it has ended: we have done what it asked for.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: None)
-    health.pulse = Pulse(store, NAME, clock, lambda: {"config_error": configuration.error, **_says(app)})
+    health.pulse = Pulse(store, NAME, clock, lambda: {"config_error": configuration.error, "url": url, **_says(app)})
     try:
         asyncio.run(_serve(_Server(config, app, ready), listening, health, configuration))
     finally:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from streams.clock import SystemClock
 from streams.store import audit, open_store, sign_ins, tokens
+from streams.store.standing import FRESH_MS, speak
 from streams.web.app import create_app
 from tests.servers.clocks import HandClock
 from tests.servers.web import client, web
@@ -38,6 +40,14 @@ def test_for_people_the_token_alone_is_on_standard_output(tocsin: Tocsin) -> Non
 def test_a_link_leads_to_the_sign_in(tocsin: Tocsin) -> None:
     assert tocsin("token", "link").startswith("http://127.0.0.1:8321/sign-in?code=")
     assert tocsin.json("token", "link", "--scope", "operate", "--for", "5m")["scope"] == "operate"
+
+
+def test_a_link_leads_to_where_the_service_runs_whatever_port_its_command_line_said(tocsin: Tocsin) -> None:
+    with open_store(tocsin.db) as store:
+        speak(store, "web", 7, SystemClock().now_ms(), {"url": "http://127.0.0.1:9000"})
+        assert tocsin("token", "link").startswith("http://127.0.0.1:9000/sign-in?code=")
+        speak(store, "web", 7, SystemClock().now_ms() - FRESH_MS, {"url": "http://127.0.0.1:9000"})
+        assert tocsin("token", "link").startswith("http://127.0.0.1:8321/sign-in?code=")  # it runs no more
 
 
 def test_a_person_or_everybody_is_signed_out_on_the_server(tocsin: Tocsin) -> None:

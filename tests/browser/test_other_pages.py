@@ -119,6 +119,8 @@ def test_a_customer_is_found_read_and_erased(browser: "Browser", running: Servic
         story = page.locator("#story")
         assert "failed" in story.inner_text() and "would have been told (problem)" in story.inner_text()
         assert "WITA" in page.locator("#person").inner_text()
+        left = story.locator(".at").evaluate_all("all => all.map(one => one.getBoundingClientRect().left)")
+        assert len(left) > 1 and len(set(left)) == 1, "the moments of a story do not stand below each other"
         page.get_by_role("link", name="Erase…").click()
         page.get_by_role("button", name="Erase them").click()
         page.get_by_text("Erased:").wait_for()

@@ -18,11 +18,12 @@ from detector.desk.records import Approval, Case, CaseState, DeskEffects, Timeli
 from detector.pipeline import Effects
 from detector.watch.anomaly import Cause
 from streams.clock import SystemClock
-from streams.outbox.kill_switch import killed
+from streams.outbox.kill_switch import kill_switch, killed, set_kill_switch
 from streams.store import Store, audit, open_store, queries, sign_ins
 from streams.store.tokens import Scope
 from streams.web.console.case import CHART_POLICY
 from streams.web.console.texts import text
+from streams.web.console.views.hit import ROWS
 from tests.servers import engine, web
 from tests.servers.asking import Asking, asking
 from tests.streams.awaiting import made
@@ -118,7 +119,7 @@ def test_every_number_opens_the_people_that_it_counts(store: Store, ask: Asking)
         html = ask("GET", unescape(address), headers=HTML).text
         rows = re.findall(r'<a href="/customers/([^"]+)"', html)
         count = re.search(rf'aria-current="true">{text(f"who.{name}", "en")} <strong>(\d+)</strong>', html)
-        assert count is not None and len(rows) == min(int(count[1]), 50), name
+        assert count is not None and len(rows) == min(int(count[1]), ROWS), name
 
 
 @pytest.mark.slow
@@ -301,6 +302,14 @@ def test_dismissing_says_before_and_after_what_it_costs(store: Store, ask: Askin
     assert said in text_of(page(ask, case))
 
 
+def test_in_a_recording_nothing_that_was_done_lies_ahead(store: Store, ask: Asking) -> None:
+    case = the_case(store)
+    do(ask, case, "comment", form_of(page(ask, case), "comment") | {"text": "later than the recording"})
+    story = re.search(r'<ol class="plain story".*?</ol>', page(ask, case), re.DOTALL)
+    assert story is not None and "later than the recording" in story[0]
+    assert not re.search(r"\bin \d+ (s|min|h|d)\b", text_of(story[0]))
+
+
 def test_resolving(store: Store, ask: Asking) -> None:
     case = the_case(store)
     do(ask, case, "resolve", form_of(page(ask, case, do="resolve"), "resolve") | {"verdict": "real"})
@@ -331,6 +340,26 @@ def test_the_kill_switch_is_in_sight_and_says_what_waits(store: Store, settings:
         do(ask, case, "go-on-sending", form_of(html, "go-on-sending"))
         assert not killed(store)
     assert [entry.what for entry in audit.entries(store)][-2:] == ["kill-switch.on", "kill-switch.off"]
+
+
+def test_the_kill_switch_of_a_case_is_turned_only_as_its_page_showed_it_and_with_a_reason(
+    store: Store, settings: Any
+) -> None:
+    store.set_meta("mode", b"live")
+    case = the_case(store)
+    with asking(store, Scope.OPERATE, web.app(store, settings=settings)) as ask:
+        seen = form_of(page(ask, case, do="stop-sending"), "stop-sending")
+        wrong = do(ask, case, "stop-sending", seen, 422)
+        assert text("switch.no_reason", "en") in text_of(wrong.text) and not killed(store)
+        set_kill_switch(store, True, "person:ani", "wrong words", 7)
+        late = do(ask, case, "stop-sending", seen | {"text": "mine"}, 409)
+        assert "ani has turned the kill switch on meanwhile" in text_of(late.text) and "mine" in text_of(late.text)
+        assert kill_switch(store).reason == "wrong words"
+        seen = form_of(page(ask, case, do="go-on-sending"), "go-on-sending")
+        set_kill_switch(store, False, "person:ani", "", 8)
+        set_kill_switch(store, True, "person:budi", "worse", 9)
+        do(ask, case, "go-on-sending", seen, 409)
+    assert kill_switch(store).reason == "worse"
 
 
 # --- two at once --------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from streams.store.tokens import Scope
 from streams.web.console.texts import text
 from streams.web.console.views import sending as views
 from tests.servers.asking import Asking, asking
-from tests.servers.pages import EVIL, escaped, forms, page, post, sign_in, text_of
+from tests.servers.pages import EVIL, HTML, escaped, forms, page, post, sign_in, text_of
 from tests.servers.web import app, settings_of
 from tests.streams.feed_rows import customer
 from tests.streams.test_pages import case as a_case
@@ -207,6 +207,7 @@ def test_what_is_held_opens_the_people_and_whose_case_is_over_does_not_count(sto
     assert outgoing.held(store) == [outgoing.Held("quiet-hours", 2, at_ms), outgoing.Held("needs-approval", 1, None)]
     html = page(ask, "/sending")
     assert 'href="/sending/held?reason=quiet-hours">2</a>' in html and "when a person approves" in html
+    assert ask("GET", "/sending/held", status=303, headers=HTML).headers["location"] == "/sending"
     listed = page(ask, "/sending/held", reason="quiet-hours")
     assert "/customers/H-1" in listed and "/customers/H-2" in listed and "H-3" not in listed and "H-4" not in listed
 

@@ -174,6 +174,14 @@ def test_the_log_comes_in_pages_newest_first_and_filtered(log: Store) -> None:
         assert 'href="/cases/c7"' in page(ask, "/audit", target="case:c7")
 
 
+def test_beside_a_recording_the_log_tells_whole_dates_and_not_how_far_ahead_they_lie(ran: Store) -> None:
+    with ran.transaction() as connection:
+        audit.record(connection, "default", "person:ani", "signed-in", "", "", END + 264 * 86_400_000)
+    with asking(ran, Scope.ADMIN) as ask:
+        html = page(ask, "/audit", who="ani")
+    assert "signed-in" in html and " 2026 " in text_of(html) and 'class="ago"' not in html
+
+
 def test_the_log_is_checked_when_asked_and_a_change_shows(log: Store) -> None:
     with asking(log, Scope.ADMIN) as ask:
         said = text_of(page(ask, "/audit", verify="1"))

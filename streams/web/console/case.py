@@ -28,6 +28,7 @@ from streams.web.console.base import page, viewer_for
 from streams.web.console.viewer import LANGUAGES, Viewer
 from streams.web.console.views import acts, hit, picture
 from streams.web.console.views import case as views
+from streams.web.console.views.sending import seen as seen_switch
 from streams.web.context import Web, web_of
 from streams.web.problem import ProblemError
 
@@ -129,7 +130,8 @@ def show(
         answer=views.answer(case, story, viewer),
         standing=views.standing(case, viewer),
         verbs=[verb.value for verb in acts.possible(case)] if may else [],
-        seen={verb.value: acts.seen(case, verb) for verb in Verb},
+        seen={verb.value: acts.seen(case, verb) for verb in Verb}
+        | dict.fromkeys((acts.KILL, acts.RELEASE), seen_switch(kill_switch(web.store))),
         seen_seq=max((entry.seq for entry in story), default=0),
         mine=name_of(principal),
         ask=_ask(web, case, wanted.do, viewer) if may else None,

@@ -19,16 +19,18 @@ from starlette.concurrency import run_in_threadpool
 from detector.desk.commands import COMMENT_LENGTH, NAME_LENGTH
 from detector.desk.records import Case, Command, Verb, Verdict
 from streams.engines.operating import in_force
-from streams.outbox.kill_switch import set_kill_switch
+from streams.outbox.kill_switch import kill_switch, set_kill_switch
 from streams.store import queries
 from streams.web.access import Operate, Principal
 from streams.web.api.cases import case_of
 from streams.web.api.commands import name_of, told
 from streams.web.console import case as shown
-from streams.web.console.base import now_of, redirect
+from streams.web.console.base import now_of, redirect, viewer_for
 from streams.web.console.case import Asked, CaseId, Conflict
+from streams.web.console.texts import text
 from streams.web.console.views import acts
 from streams.web.console.views import case as views
+from streams.web.console.views.sending import seen as seen_switch
 from streams.web.context import Web, web_of
 from streams.web.problem import ProblemError
 
@@ -86,10 +88,21 @@ def go_on_sending(request: Request, id: CaseId, principal: Operate, form: Form) 
 
 
 def _switch(request: Request, id: str, principal: Principal, form: Given, *, on: bool) -> Response:
-    web = web_of(request)
-    case = case_of(web, id)
-    set_kill_switch(web.store, on, principal.who, form.text[:REASON_LENGTH], web.clock.now_ms())
-    return redirect(f"/cases/{quote(case.id)}", f"said.{acts.KILL if on else acts.RELEASE}")
+    web, verb = web_of(request), acts.KILL if on else acts.RELEASE
+    case, now = case_of(web, id), kill_switch(web.store)
+    reason = form.text[:REASON_LENGTH]
+    if form.seen != seen_switch(now):
+        language = viewer_for(request).language
+        who = now.by.removeprefix("person:") or text("switch.somebody", language)
+        how = text(f"switch.how.{'on' if now.on else 'off'}", language)
+        conflict = Conflict(detail=text("conflict.switch", language, who=who, how=how), text=reason)
+        return shown.show(request, principal, case, Asked(do=verb), conflict=conflict, status=409)
+    if on and not reason:
+        return shown.show(
+            request, principal, case, Asked(do=verb), conflict=Conflict(wrong="switch.no_reason"), status=422
+        )
+    set_kill_switch(web.store, on, principal.who, reason, web.clock.now_ms())
+    return redirect(f"/cases/{quote(case.id)}", f"said.{verb}")
 
 
 # --- a case's verbs ---------------------------------------------------------------------------------------------------

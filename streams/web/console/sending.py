@@ -174,6 +174,8 @@ def _queue_rows(store: Store, state: str, channel: str) -> Iterator[tuple[object
 def held(request: Request, principal: Read) -> Response:
     """List what is held for a `reason`."""
     store, reason = web_of(request).store, asked(request, "reason")
+    if not reason:
+        return redirect("/sending")
     if asked(request, "csv"):
         header = ("notice", "customer", "case", "kind", "channel", "reason", "decided", "until")
         return csv_file("held", header, _held_rows(store, reason))

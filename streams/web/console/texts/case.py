@@ -294,6 +294,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Lihat keadaannya sekarang, lalu ulangi bila masih perlu.",
     ),
     "conflict.refused": ("Nothing was done.", "Tidak ada yang dilakukan."),
+    "conflict.switch": (
+        "{who} has turned the kill switch {how} meanwhile. Below is how it stands now.",
+        "{who} sudah {how} sakelar darurat sementara itu. Di bawah ini keadaannya sekarang.",
+    ),
     "conflict.text": ("What you wrote:", "Yang Anda tulis:"),
     "wrong.text": ("Nothing was done: the field was empty.", "Tidak ada yang dilakukan: isian kosong."),
     "wrong.number": (
@@ -341,6 +345,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     "chart.drag": ("Drag across the chart to zoom.", "Seret di grafik untuk memperbesar."),
     # --- causes and why
     "causes": ("Where it lies", "Letaknya"),
+    "causes.share.fewer": ("{share} of what is missing", "{share} dari yang hilang"),
     "causes.share": ("{share} of the excess", "{share} dari kelebihan"),
     "causes.sure": ("{share} sure", "{share} yakin"),
     "causes.same": ("the same as {names}", "sama dengan {names}"),
@@ -352,6 +357,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "why.threshold": ("Threshold", "Ambang"),
     "why.budget": ("Budget", "Anggaran"),
     "why.nats": ("{n} nats", "{n} nat"),
+    "why.nats.says": (
+        "Evidence is in nats: each 2.3 more make chance ten times less likely.",
+        "Bukti dihitung dalam nat: setiap tambahan 2,3 membuat kebetulan sepuluh kali lebih tidak mungkin.",
+    ),
     "why.none": ("This version of the case keeps no reasons.", "Versi kasus ini tidak menyimpan alasan."),
     "facts": ("What was known", "Yang diketahui"),
     "facts.deployment": ("deployment", "rilis"),

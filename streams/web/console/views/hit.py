@@ -9,7 +9,7 @@ from streams.store import Store, pages
 from streams.store.directory import CustomerDirectory
 from streams.store.pages import Place
 
-ROWS = 50
+ROWS = 20
 
 WHO = ("all", "still_failing", "recovered", "confirmed", "likely", "told", "untold", "called")
 """Which of the affected: each is a condition that the store finds, and a number of the case's."""

@@ -104,6 +104,10 @@ class Guard:
 
     async def _let_in(self, request: HTTPConnection, receive: Receive) -> Receive:
         """Return what the routes read the body from."""
+        if "content-length" in request.headers and "transfer-encoding" in request.headers:
+            # Where a proxy goes by the one and we by the other, a body is taken for somebody else's next request.
+            detail = "the body's length is said twice, by Content-Length and Transfer-Encoding: send one of the two"
+            raise ProblemError(400, "two-lengths", detail, {"Connection": "close"})
         path, method = request.scope["path"], request.scope["method"]
         if path in OPEN_NAMES:
             request.scope[IDENTIFIED] = None

@@ -89,6 +89,9 @@ class Bounded(H11Protocol):
             return
         super().on_response_complete()
 
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: anybody can ask for an upgrade; the request is answered as if nobody had."""
+
     def _give_time(self) -> None:
         if self._timer is None:
             self._timer = self.loop.call_later(HEADERS_S, self.transport.close)

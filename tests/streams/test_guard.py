@@ -316,6 +316,17 @@ def test_an_announced_size_that_is_too_large_is_refused_unread(store: Store, pat
     asyncio.run(test())
 
 
+def test_a_body_with_two_lengths_is_refused_and_its_connection_ends(store: Store) -> None:
+    async def receive() -> dict[str, Any]:
+        pytest.fail("the body was read")
+
+    async def test() -> None:
+        headers = {**bearer(store), "content-length": "5", "transfer-encoding": "chunked"}
+        assert said(await raw(application(store), "/v1/events", receive, headers)) == (400, "two-lengths")
+
+    asyncio.run(test())
+
+
 def said(found: tuple[int, dict[str, Any]]) -> tuple[int, str]:
     return found[0], found[1]["code"]
 

@@ -138,6 +138,16 @@ def test_a_gigabyte_is_refused_before_it_is_read(running: Service) -> None:
     counted_within_a_second(running, "after-gigabyte")
 
 
+def test_behind_a_body_with_two_lengths_no_other_request_is_answered(running: Service) -> None:
+    hidden = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    with connected(running) as wire:
+        wire.sendall(head(running, "Content-Length: 5", "Transfer-Encoding: chunked") + b"0\r\n\r\n" + hidden)
+        answer = b""
+        while piece := wire.recv(65_536):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 400 ") and answer.count(b"HTTP/1.1 ") == 1
+
+
 def test_a_gigabyte_without_a_stated_length_is_refused_too(running: Service) -> None:
     web = running.child("web")
     memory = resident_kb(web)

@@ -355,6 +355,7 @@ def test_the_kill_switch_of_a_case_is_turned_only_as_its_page_showed_it_and_with
         late = do(ask, case, "stop-sending", seen | {"text": "mine"}, 409)
         assert "ani has turned the kill switch on meanwhile" in text_of(late.text) and "mine" in text_of(late.text)
         assert kill_switch(store).reason == "wrong words"
+        assert "kill switch (ani, " in text_of(late.text) and '<q class="wrap">wrong words</q>' in late.text
         seen = form_of(page(ask, case, do="go-on-sending"), "go-on-sending")
         set_kill_switch(store, False, "person:ani", "", 8)
         set_kill_switch(store, True, "person:budi", "worse", 9)

@@ -124,6 +124,27 @@ def test_the_story_has_machine_and_people_newest_first() -> None:
     assert views.story_lines(entries, ID)[3].what == "tingkat: sedang → tinggi"
 
 
+@pytest.mark.parametrize(
+    ("what", "by", "detail", "english", "bahasa"),
+    [
+        ("approved", "ani", "a sample of 1,200", "approved: a sample of 1,200", "menyetujui: 1.200 pelanggan dulu"),
+        ("approved", "ani", "all", "approved: all", "menyetujui: semua"),
+        (
+            *("approval-needed", "", "its severity is high"),
+            *("waits for approval: its severity is high", "menunggu persetujuan: tingkatnya tinggi"),
+        ),
+        ("merged", "ani", "into 3f2a", "merged: into 3f2a", "menggabungkan: ke kasus 3f2a"),
+        ("dismissed", "ani", "not-a-problem", "dismissed: was no problem", "menolaknya: bukan masalah"),
+    ],
+)
+def test_what_people_did_is_told_in_the_viewers_language(
+    what: str, by: str, detail: str, english: str, bahasa: str
+) -> None:
+    entries = [line(what, by=by, detail=detail)]
+    assert views.story_lines(entries, EN)[0].what == english
+    assert views.story_lines(entries, ID)[0].what == bahasa
+
+
 def test_a_line_of_a_kind_that_is_not_known_is_told_as_it_is() -> None:
     assert views.story_lines([line("turned-blue", detail="x\u202ey")], EN)[0].what == "turned-blue: xy"
 

@@ -32,6 +32,15 @@ NEARLY_ALL, HARDLY_ANY = 0.95, 0.001
 _FRACTIONS = ((9, 10), (4, 5), (3, 4), (2, 3), (1, 2))
 _NOTICES = re.compile(r"told (?P<told>\d+), held (?P<held>\d+)")
 """What the Desk writes of notices in a case's story."""
+_DETAILS = {
+    "sample": re.compile(r"a sample of (?P<n>[\d,]+)"),
+    "severity": re.compile(r"its severity is (?P<severity>low|medium|high|critical)"),
+    "waiting": re.compile(r"(?P<n>[\d,]+) were told and still wait"),
+    "told": re.compile(r"(?P<n>[\d,]+) customers were told"),
+    "into": re.compile(r"into (?P<case>[0-9a-f]+)"),
+    "from": re.compile(r"(?P<case>[0-9a-f]+) into this one"),
+}
+"""What else it writes there that is told in the viewer's language."""
 SHOWN_LINES = 60
 """So many lines of a story are shown unless all are asked for."""
 
@@ -292,6 +301,14 @@ def _detail(detail: str, language: str) -> str:
     before, arrow, after = detail.partition(" → ")
     if arrow and f"severity.{before}" in TEXTS and f"severity.{after}" in TEXTS:
         return f"{text(f'severity.{before}', language)} → {text(f'severity.{after}', language)}"  # type: ignore[arg-type]
+    for name, pattern in _DETAILS.items():
+        if found := pattern.fullmatch(detail):
+            values: dict[str, object] = dict(found.groupdict())
+            if "n" in values:
+                values["n"] = int(found["n"].replace(",", ""))
+            if "severity" in values:
+                values["severity"] = text(f"severity.{found['severity']}", language)  # type: ignore[arg-type]
+            return text(f"story.detail.{name}", language, **values)  # type: ignore[arg-type]
     key = f"story.detail.{detail}"
     return text(key, language) if key in TEXTS else detail  # type: ignore[arg-type]
 

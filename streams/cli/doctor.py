@@ -222,7 +222,7 @@ def _outbox(now: "Standing", now_ms: int) -> Iterator[Finding]:
     stuck = {c: (now_ms - at) / 1_000 for c, at in now.outbox_since_ms.items() if now_ms - at > LONG_S * 1_000}
     if stuck:
         words = ", ".join(f"{channel} for {age_s:,.0f} s" for channel, age_s in sorted(stuck.items()))
-        do = "a limit, a circuit that is open, or no notifier: GET /v1/sending says which"
+        do = "the kill switch, a limit, a circuit that is open, or no notifier: GET /v1/sending says which"
         yield Finding("outbox", WARNING, f"{waiting:,} notices wait; due and not sent: {words}", do)
     else:
         yield Finding("outbox", OK, f"{waiting:,} notices wait")

@@ -185,6 +185,15 @@ def test_without_scripts_it_is_read_and_filtered(browser: "Browser", with_case: 
         assert page.locator("h1").inner_text() == "Kotak masuk" and "q=bni" in page.url
 
 
+_HIDDEN = """
+[...document.querySelectorAll("#filters :is(input:not([type=hidden]), select, button)")].filter(one => {
+  const box = one.getBoundingClientRect()
+  return [box.left + 3, box.right - 3].some(x => document.elementFromPoint(x, box.top + box.height / 2) !== one)
+}).map(one => one.id || one.innerText)
+"""
+"""The filters of which a part lies outside the screen or under another."""
+
+
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en-GB", 1380), ("dark", "id-ID", 360)])
 def test_nothing_stands_in_the_way_of_anybody(
     browser: "Browser", with_case: Service, theme: str, language: str, width: int
@@ -202,5 +211,6 @@ def test_nothing_stands_in_the_way_of_anybody(
         for address in ("/", "/?q=nothing", "/nowhere"):
             page.goto(with_case.url + address)
             assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert page.evaluate(_HIDDEN) == []
             found = Axe().run(page).response["violations"]
             assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []

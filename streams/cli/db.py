@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -11,6 +12,17 @@ from streams.cli import common
 from streams.cli.common import db_option, json_option, option
 
 FOR_EVER = "forever"
+
+
+class _Newest(click.IntRange):
+    """How many are kept: a number, where the flags beside it take durations."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            message = f"expected how many of the newest to keep, such as 100000, found {value!r}"
+            self.fail(message, param, ctx)
 
 
 @common.group(
@@ -81,17 +93,25 @@ def restore_command(file: Path, db: str, accept_loss: bool, as_json: bool) -> No
         message = f"{path}: its folder does not exist; make it first"
         raise UsageError(message)
     stamp = f"{datetime.fromtimestamp(now_ms / 1_000, UTC):%Y%m%dT%H%M%SZ}"
+    backup.check(file)  # before the lock, whose file would stay
     with only_runner(path):
-        aside = backup.restore(file, path, stamp)
+        restored = backup.restore(file, path, stamp)
         with open_store(path) as store:
             if store.mode == "live" and not accept_loss:
                 set_kill_switch(store, on=True, by="tocsin db restore", reason=f"restored from {file.name}")
+    aside, after = restored.aside, restored.feed_after
     if as_json:
-        common.print_json({"store": str(path), "from": str(file), "moved_aside": None if aside is None else str(aside)})
+        moved = None if aside is None else str(aside)
+        common.print_json({"store": str(path), "from": str(file), "moved_aside": moved, "feed_after": after})
         return
     if aside is not None:
         click.echo(common.plain(f"The store that was here is now {aside}."))
     click.echo(common.plain(f"{path} is what {file} was."))
+    if after is not None and restored.known:
+        click.echo(f"The feed goes on after number {after}: those up to it were given out since, and never come again.")
+    elif after is not None:
+        why = "no store was here" if aside is None else "the store that was here can't be read"
+        click.echo(f"How far the feed had come is not known ({why}): it goes on after number {after}, far behind.")
     if not accept_loss:
         click.echo("Nothing is sent until you run `tocsin kill-switch off`: what went out since is not in it.")
 
@@ -100,7 +120,7 @@ def restore_command(file: Path, db: str, accept_loss: bool, as_json: bool) -> No
 @db_option
 @option("--cases", metavar="DURATION", default=FOR_EVER, help="Keep finished cases this long after their end.")
 @option("--feed", metavar="DURATION", default="7d", help="Keep events of the feed this long.")
-@option("--dead-letters", type=click.IntRange(0), metavar="N", help="Keep the newest N dead letters.")
+@option("--dead-letters", type=_Newest(0), metavar="N", help="Keep the newest N dead letters.")
 @json_option
 def prune_command(db: str, cases: str, feed: str, dead_letters: int | None, as_json: bool) -> None:
     """Let go of what is old: finished cases with all that hangs on them, the feed, dead letters, answered requests.

@@ -58,19 +58,22 @@ class Page:
         Up to where it was looked through, inclusive: go on after it.
     oldest, newest
         What is kept; 0 of an empty feed.
+    known
+        The number that was asked for is one of these.
     """
 
     entries: list[Entry]
     next: int
     oldest: int
     newest: int
+    known: bool
 
     def lost(self, after: int) -> bool:
         """Whether events that come after this one are gone; after 0 comes whatever is kept.
 
-        A number that was never given is from before a backup was restored: what comes after it is not known either.
+        A number that this store never gave is from before a backup was restored: what comes after it is not known.
         """
-        return 0 < after < self.oldest - 1 or after > self.newest
+        return 0 < after and after != self.oldest - 1 and not self.known
 
 
 def bounds(store: Store) -> tuple[int, int]:
@@ -89,18 +92,30 @@ def _bounds(connection: sa.Connection, tenant: str) -> tuple[int, int]:
 def read(store: Store, after: int, wanted: Filter = ALL, limit: int = LIMIT) -> Page:
     """Return the next events after a number, at most `limit`."""
     table = t.feed
+    ours = table.c.tenant == store.tenant
     with store.reading() as connection:
         oldest, newest = _bounds(connection, store.tenant)
+        known = connection.execute(sa.select(table.c.seq).where(ours, table.c.seq == after)).first() is not None
         start = max(after, oldest - 1)
-        end = min(newest, start + SPAN)
-        query = sa.select(table).where(table.c.tenant == store.tenant, table.c.seq > start, table.c.seq <= end)
+        end = _end(connection, ours, start)
+        query = sa.select(table).where(ours, table.c.seq > start, table.c.seq <= end)
         if wanted.types:
             query = query.where(table.c.type.in_(sorted(wanted.types)))
         if wanted.case:
             query = query.where(table.c.subject == wanted.case)
         found = connection.execute(query.order_by(table.c.seq).limit(limit)).all()
         entries = _entries(connection, store.tenant, found)
-    return Page(entries, entries[-1].seq if len(entries) == limit else max(end, after), oldest, newest)
+    return Page(entries, entries[-1].seq if len(entries) == limit else max(end, after), oldest, newest, known)
+
+
+def _end(connection: sa.Connection, ours: sa.ColumnElement[bool], start: int) -> int:
+    """Return up to where to look: a number that was given, also behind those that a restored store leaves out."""
+    seq = t.feed.c.seq
+    near = sa.select(sa.func.max(seq)).where(ours, seq > start, seq <= start + SPAN)
+    found = connection.execute(near).scalar_one()
+    if found is None:
+        found = connection.execute(sa.select(sa.func.min(seq)).where(ours, seq > start)).scalar_one()
+    return start if found is None else int(found)
 
 
 def read_these(store: Store, seqs: Collection[int]) -> dict[int, Entry]:

@@ -54,10 +54,14 @@ class Settled:
 
 def fan_out(store: Store, webhook: Subscription, newest: int, now_ms: int) -> int:
     """Queue the next stretch of the feed for a webhook; return up to where, exclusive."""
-    end = min(newest + 1, webhook.from_seq + CHUNK)
-    if end <= webhook.from_seq:
+    if newest < webhook.from_seq:
         return webhook.from_seq
     feed, queue = t.feed, t.webhook_queue
+    ours = feed.c.tenant == store.tenant
+    with store.reading() as connection:  # a restored store leaves numbers out: nothing is looked for among them
+        next = sa.select(sa.func.min(feed.c.seq)).where(ours, feed.c.seq >= webhook.from_seq)
+        first = connection.execute(next).scalar_one()
+    end = min(newest + 1, int(first or newest) + CHUNK)
     this = (t.webhook.c.tenant == store.tenant) & (t.webhook.c.id == webhook.id)
     with store.transaction() as connection:
         on = sa.update(t.webhook).where(this, t.webhook.c.from_seq == webhook.from_seq).values(from_seq=end)
@@ -65,9 +69,7 @@ def fan_out(store: Store, webhook: Subscription, newest: int, now_ms: int) -> in
             return webhook.from_seq
         fixed = {"state": "waiting", "attempts": 0, "due_ms": now_ms, "detail": ""}
         columns = [feed.c.tenant, sa.literal(webhook.id), feed.c.seq, *map(sa.literal, fixed.values())]
-        wanted = sa.select(*columns).where(
-            feed.c.tenant == store.tenant, feed.c.seq >= webhook.from_seq, feed.c.seq < end
-        )
+        wanted = sa.select(*columns).where(ours, feed.c.seq >= webhook.from_seq, feed.c.seq < end)
         if webhook.types:
             wanted = wanted.where(feed.c.type.in_(sorted(webhook.types)))
         connection.execute(sa.insert(queue).from_select(["tenant", "webhook", "seq", *fixed], wanted))

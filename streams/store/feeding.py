@@ -3,7 +3,8 @@
 Promises
 - Events follow from how rows change, so each change is told once: a commit that is cut off tells nothing, and one that
   is done again after a crash tells it then.
-- `seq` has no gaps within a tenant and is never used twice (`retention.prune_feed` keeps the newest row).
+- `seq` goes up by one within a tenant and is never used twice: `retention.prune_feed` keeps the newest row, and a
+  restored store leaves out what the one that it replaced had given out (`AFTER`).
 - Within one commit a case's opening stands before its customers, and its end after them.
 - Of a shadow case nobody's name is told.
 """
@@ -20,6 +21,8 @@ from streams.store import feedtypes as f
 from streams.store import rows
 from streams.store import tables as t
 
+AFTER = "feed_after"
+"""Where the whole store's values hold, of a restored one, the number behind which the feed goes on."""
 _BATCH = 500
 _json = msgspec.json.Encoder()
 _BY_STATE = {
@@ -165,7 +168,8 @@ def append(connection: sa.Connection, tenant: str, told: Sequence[Told], at_ms: 
     if not told:
         return
     newest = sa.select(sa.func.coalesce(sa.func.max(t.feed.c.seq), 0)).where(t.feed.c.tenant == tenant)
-    first = int(connection.execute(newest).scalar_one()) + 1
+    kept = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.key == AFTER)).scalar_one_or_none()
+    first = max(int(connection.execute(newest).scalar_one()), int(kept or 0)) + 1
     values = (
         {
             "tenant": tenant,

@@ -119,11 +119,14 @@ def prune_feed(store: Store, before_ms: int) -> int:
     if found.newest is None:
         return 0
     until, gone = min(int(end) for end in (*ends, found.newest) if end is not None), 0
-    for start in range(int(found.oldest), until, FEED_ROWS):
+    oldest = sa.select(sa.func.min(feed.c.seq)).where(ours)
+    start = int(found.oldest)
+    while start < until:
         end = min(start + FEED_ROWS, until)
         with store.transaction() as connection:
             gone += connection.execute(sa.delete(feed).where(ours, feed.c.seq < end)).rowcount
             connection.execute(sa.delete(queue).where(queue.c.tenant == store.tenant, queue.c.seq < end))
+            start = int(connection.execute(oldest).scalar_one())
     return gone
 
 

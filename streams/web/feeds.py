@@ -146,7 +146,8 @@ async def stream(
     page = await run_in_threadpool(read, web.store, start or 0, limit=1)
     if start is None:
         start = page.newest
-    _refuse_gap(page, start, web.tenant)
+    else:
+        _refuse_gap(page, start, web.tenant)
     frames = _frames(request, web, hub, start, which)
     stops = cast(Any, _Closing(hub))
     return _Stream(frames, ping=0, sep="\n", send_timeout=SEND_S, shutdown_event=stops, shutdown_grace_period=CLOSE_S)
@@ -216,7 +217,7 @@ def _filter(wanted: Followed) -> Filter:
 def _refuse_gap(found: Page, after: int, tenant: str) -> None:
     if found.lost(after):
         more = {"oldest": f"{tenant}/{found.oldest}", "newest": f"{tenant}/{found.newest}"}
-        detail = _gap(found.oldest, tenant) if after <= found.newest else _never(found.newest, tenant)
+        detail = _gap(found.oldest, tenant) if after < found.oldest else _never(found.newest, tenant)
         raise ProblemError(410, "feed-gap", detail, more=more)
 
 

@@ -105,8 +105,18 @@ def test_a_damaged_copy_is_refused_and_the_store_stays(
     assert callable(damage)
     damage(copy)
     assert main(["db", "restore", str(copy), "--db", str(tocsin.db)]) != 0
-    assert words in tocsin._capsys.readouterr().err
+    said = tocsin._capsys.readouterr().err
+    assert words in said and "move it aside" not in said
     assert tocsin("dump") == whole
+
+
+def test_a_refused_restore_leaves_nothing_behind(tocsin: Tocsin, tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    tocsin.db = tmp_path / "folder" / "new.db"
+    (tmp_path / "copy.db").write_bytes(b"x" * 8_192)
+    tocsin("db", "restore", str(tmp_path / "copy.db"), exits=1)
+    assert f"{tmp_path / 'copy.db'}: is damaged (file is not a database); take another backup" in tocsin.err
+    assert list(tocsin.db.parent.iterdir()) == []
 
 
 def test_a_store_too_damaged_to_open_is_moved_aside_with_its_log(tocsin: Tocsin, tmp_path: Path) -> None:
@@ -171,6 +181,12 @@ def test_the_feed_keeps_what_a_webhook_still_waits_for_and_its_last_number(tocsi
         with store.reading() as connection:
             assert connection.execute(sa.select(t.feed.c.seq)).scalars().all() == [10]
             assert connection.execute(sa.select(t.webhook_queue.c.seq)).scalars().all() == []
+
+
+def test_dead_letters_are_kept_by_their_number_and_a_duration_is_told_so(tocsin: Tocsin) -> None:
+    tocsin("db", "prune", "--dead-letters", "1m", exits=2)
+    assert "--dead-letters" in tocsin.err
+    assert "expected how many of the newest to keep, such as 100000, found '1m'" in tocsin.err
 
 
 @pytest.mark.parametrize("flag", ["--cases", "--feed"])

@@ -194,7 +194,8 @@ def _processes(now: "Standing", now_ms: int) -> Iterator[Finding]:
         yield from _stopped(process.body.get("notifier") or {})
         problem = process.body.get("config_error")
         if problem:
-            yield Finding("configuration in force", WRONG, f"the one before: the new one is refused: {problem}")
+            found = f"the one before: the new one is refused: {problem}"
+            yield Finding(f"configuration in force in {process.name}", WRONG, found, "mend it: it counts by itself")
 
 
 def _stopped(notifier: Mapping[str, Any]) -> Iterator[Finding]:

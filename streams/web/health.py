@@ -139,6 +139,7 @@ def health_of(app: Any) -> Health:
     return cast(Health, app.state.health)
 
 
+@router.head("/healthz", dependencies=[public()], include_in_schema=False)
 @router.get("/healthz", dependencies=[public()], summary="Is this process alive?")
 async def healthz(request: Request) -> Response:
     """Say whether this process works; 503: it stands still and is to be started again."""
@@ -146,6 +147,7 @@ async def healthz(request: Request) -> Response:
     return JSONResponse({"alive": alive}, 200 if alive else 503)
 
 
+@router.head("/readyz", dependencies=[public()], include_in_schema=False)
 @router.get("/readyz", dependencies=[public()], summary="Does the service do its work?")
 async def readyz(request: Request) -> Response:
     """Say whether events are taken in and worked off; with the scope `read` also what was looked at."""

@@ -121,7 +121,9 @@ def test_the_table_has_every_kind_of_policy() -> None:
 
 PUBLIC_ROUTES = {
     ("GET", "/healthz"),
+    ("HEAD", "/healthz"),
     ("GET", "/readyz"),
+    ("HEAD", "/readyz"),
     ("GET", "/sign-in"),
     ("GET", "/sign-in/oidc"),
     ("GET", "/sign-in/oidc/callback"),

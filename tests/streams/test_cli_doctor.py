@@ -91,7 +91,15 @@ def test_a_process_that_hangs_and_one_that_is_gone_are_told_apart(tocsin: Tocsin
     found = run(tocsin, exits=1)
     assert "has not spoken for 60 s" in of(found, "process work")["found"]
     assert of(found, "process web")["state"] == WARNING
-    assert "signals.yml: signals.a" in of(found, "configuration in force")["found"]
+    assert "signals.yml: signals.a" in of(found, "configuration in force in work")["found"]
+
+
+def test_a_configuration_that_both_processes_refuse_is_told_of_each(tocsin: Tocsin) -> None:
+    with open_store(tocsin.db) as store:
+        for process in ("web", "work"):
+            speak(store, process, os.getpid(), SystemClock().now_ms(), {"config_error": "signals.yml: signals.a"})
+    found = [f["what"] for f in run(tocsin, exits=1) if f["what"].startswith("configuration")]
+    assert sorted(found) == ["configuration in force in web", "configuration in force in work"]
 
 
 def test_a_channel_that_stopped_is_found_with_its_reason(tocsin: Tocsin) -> None:

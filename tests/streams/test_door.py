@@ -378,6 +378,15 @@ def test_a_full_disk_acknowledges_nothing_and_is_told(store: Store, monkeypatch:
     assert log(store) == b"2\n"
 
 
+def test_a_probe_that_asks_for_the_head_gets_the_same_answer(store: Store) -> None:
+    async def ask(client: httpx.AsyncClient) -> None:
+        for path in ("/healthz", "/readyz"):
+            whole, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.headers["content-type"]) == (whole.status_code, "application/json")
+
+    asked(store, ask)
+
+
 @pytest.mark.slow
 def test_what_was_asked_for_is_no_label(store: Store) -> None:
     async def ask(client: httpx.AsyncClient) -> str:

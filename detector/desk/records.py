@@ -249,6 +249,8 @@ class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """Their first contact since the onset."""
     withdrawn: bool = False
     """Once listed, now outside the case's span or cause. Not counted, not shown as affected."""
+    loss_milli: int = 0
+    """The largest of their failed tries, in thousandths of the case's unit; 0: nothing is known to be lost."""
 
 
 class Kind(StrEnum):

@@ -39,7 +39,7 @@ def command() -> None:
 @db_option
 @json_option
 def import_command(file: Path, config: Path | None, db: str, as_json: bool) -> int:
-    """Take FILE in: id,name,language,time_zone,email,phone,consent and further columns as aliases.
+    """Take FILE in: id,name,language,time_zone,email,phone,consent,tier,contract_value and further columns as aliases.
 
     A row replaces the customer's earlier one. Bad rows are listed with their lines, good ones are taken.
     """
@@ -72,6 +72,7 @@ def show_command(customer: str | None, db: str, as_json: bool) -> None:
     """Show one customer; without one, how many are known."""
     from streams.store import open_store
     from streams.store.directory import CustomerDirectory
+    from streams.store.values import units
 
     with open_store(db) as store:
         directory = CustomerDirectory(store)
@@ -92,6 +93,8 @@ def show_command(customer: str | None, db: str, as_json: bool) -> None:
         "email": found.email,
         "phone": found.phone,
         "consent": list(found.consent),
+        "tier": found.tier,
+        "contract_value": None if found.contract_value_milli is None else units(found.contract_value_milli),
         "known": found.known,
     }
     if as_json:

@@ -1,6 +1,7 @@
 """Reads a customers file: every good row as a value, every bad one with its line and what is wrong with it.
 
-Columns `id, name, language, time_zone, email, phone, consent`; any further column is one more alias of the customer.
+Columns `id, name, language, time_zone, email, phone, consent` and, where they are known, `tier` and `contract_value`;
+any further column is one more alias of the customer.
 Phones become E.164 (a national number is read as an Indonesian one), e-mail addresses are checked without asking DNS.
 """
 
@@ -17,12 +18,17 @@ from detector.decode.customers import phone_e164
 from detector.errors import UsageError
 
 COLUMNS = ("id", "name", "language", "time_zone", "email", "phone", "consent")
+WORTH = ("tier", "contract_value")
+"""What a customer is worth to us: columns that a file may have beside these."""
 ALL_CHANNELS = "all"
 MAX_TEXT = 200
+MAX_TIER = 40
 
 _SEPARATORS = re.compile(r"[;,|\s]+")
 _CHANNEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _LANGUAGE = re.compile(r"[a-z]{2,3}")
+_VALUE = re.compile(r"\d{1,12}(\.\d{1,3})?", re.ASCII)
+_KNOWN = frozenset((*COLUMNS, *WORTH))
 
 _PLAIN_EMAIL = re.compile(r"[a-z0-9]{1,20}(?:[._-][a-z0-9]{1,20}){0,2}@([a-z0-9.-]{1,100})")
 _PLAIN_PHONE = re.compile(r"\+628[1-9]\d{7,10}", re.ASCII)
@@ -42,6 +48,9 @@ class CustomerRow:
     phone: str = ""
     consent: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    tier: str | None = None
+    contract_value_milli: int | None = None
+    """In thousandths."""
 
 
 @dataclass(frozen=True)
@@ -160,8 +169,24 @@ def checked(line: int, given: Mapping[str, str]) -> CustomerRow | BadRow:
     consent = _consent(values.get("consent", ""))
     if consent is None:
         return BadRow(line, "consent", values["consent"], "channels such as whatsapp;email, all or none")
-    aliases = tuple(value for name, value in values.items() if name not in COLUMNS and value)
-    return CustomerRow(line, values["id"], values.get("name", ""), language, zone, email, phone, consent, aliases)
+    tier = values.get("tier", "")
+    if len(tier) > MAX_TIER:
+        return BadRow(line, "tier", tier[:20], f"a short text such as gold, at most {MAX_TIER} characters")
+    worth = values.get("contract_value", "")
+    if worth and not _VALUE.fullmatch(worth):
+        return BadRow(line, "contract_value", worth, "a number such as 1500000 or 99.95, from 0 and below 10^12")
+    return CustomerRow(
+        line,
+        *(values["id"], values.get("name", ""), language, zone, email, phone, consent),
+        aliases=tuple(value for name, value in values.items() if name not in _KNOWN and value),
+        tier=tier or None,
+        contract_value_milli=_thousandths(worth) if worth else None,
+    )
+
+
+def _thousandths(text: str) -> int:
+    whole, _, part = text.partition(".")
+    return 1_000 * int(whole) + int(part.ljust(3, "0"))
 
 
 def normal_email(text: str) -> str | None:

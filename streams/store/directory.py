@@ -45,6 +45,8 @@ class Customer:
     phone: str
     consent: tuple[str, ...]
     known: bool
+    tier: str | None = None
+    contract_value_milli: int | None = None
     withdrawn: tuple[str, ...] = ()
     """What they want nothing on any more, whatever `consent` says."""
 
@@ -249,7 +251,7 @@ class CustomerDirectory:
         return table.c.tenant == self._store.tenant
 
     def _values(self, key: int, row: CustomerRow) -> rows.Row:
-        names = ("id", "name", "language", "time_zone", "email", "phone")
+        names = ("id", "name", "language", "time_zone", "email", "phone", "tier", "contract_value_milli")
         values = {name: getattr(row, name) for name in names}
         return {**values, "tenant": self._store.tenant, "key": key, "consent": " ".join(row.consent), "known": 1}
 
@@ -284,4 +286,11 @@ def _customer(row: sa.Row[tuple[object, ...]], withdrawn: tuple[str, ...]) -> Cu
     found = row._mapping
     texts = {name: str(found[name]) for name in ("id", "name", "language", "time_zone", "email", "phone")}
     consent = tuple(str(found["consent"]).split())
-    return Customer(**texts, consent=consent, known=bool(found["known"]), withdrawn=withdrawn)
+    return Customer(
+        **texts,
+        consent=consent,
+        known=bool(found["known"]),
+        tier=found["tier"],
+        contract_value_milli=found["contract_value_milli"],
+        withdrawn=withdrawn,
+    )

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from detector.errors import UsageError
 from streams.store.database import translated
 
-HEAD = "0002"
+HEAD = "0003"
 """The newest migration in `migrations/versions`; a test holds them equal."""
 
 SCRIPTS = Path(__file__).parent / "migrations"

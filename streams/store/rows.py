@@ -116,6 +116,7 @@ def ledger_row(entry: LedgerRow) -> Row:
         "last_success_ms": entry.last_success_ms,
         "contact_ms": entry.contact_ms,
         "withdrawn": int(entry.withdrawn),
+        "loss_milli": entry.loss_milli,
     }
 
 
@@ -133,6 +134,7 @@ def ledger_of(row: Any) -> LedgerRow:
         last_success_ms=row.last_success_ms,
         contact_ms=row.contact_ms,
         withdrawn=bool(row.withdrawn),
+        loss_milli=row.loss_milli,
     )
 
 

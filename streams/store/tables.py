@@ -19,6 +19,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData()
@@ -165,6 +166,8 @@ evidence = Table(
     sqlite_with_rowid=False,
 )
 
+_LOST = text("loss_milli > 0")
+
 ledger = Table(
     "ledger",
     metadata,
@@ -180,10 +183,16 @@ ledger = Table(
     _may("last_success_ms", BigInteger),
     _may("contact_ms", BigInteger),
     _need("withdrawn", Integer),
+    _had("loss_milli", BigInteger),
     PrimaryKeyConstraint("tenant", "case_id", "customer"),
     Index("ledger_by_customer", "tenant", "customer"),
+    Index(
+        "ledger_by_loss", *("tenant", "case_id", "loss_milli", "customer"), sqlite_where=_LOST, postgresql_where=_LOST
+    ),
     sqlite_with_rowid=False,
 )
+"""`loss_milli` is in thousandths of the unit that the case's signals state, 0 where nothing is known to be lost; who
+has none is not in `ledger_by_loss`."""
 
 notices = Table(
     "notices",
@@ -301,6 +310,8 @@ customer = Table(
     _need("phone", Text),
     _need("consent", Text),
     _need("known", Integer),
+    _may("tier", Text),
+    _may("contract_value_milli", BigInteger),
     PrimaryKeyConstraint("tenant", "key"),
 )
 """The one table with customers' ids. `known` 0: a bare row, seen failing but not in the directory."""

@@ -9,6 +9,17 @@ ENGINE = "1"
 """Version of what a snapshot holds; a snapshot of another one is not restored."""
 
 
+def units(milli: int) -> int | float:
+    """Return an amount in its unit of one in thousandths: a whole number where it is one.
+
+    Examples
+    --------
+    >>> units(84_000), units(99_950)
+    (84, 99.95)
+    """
+    return milli / 1_000 if milli % 1_000 else milli // 1_000
+
+
 @dataclass(frozen=True)
 class Advance:
     """A source was read from `old` (None: never before) up to `new`; `detail` is the intake's own note on it."""

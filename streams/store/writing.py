@@ -125,7 +125,8 @@ class Writer:
             self.tallies({("dead", str(reason)): -1, ("events", ""): -1})
 
     def _bare_customers(self, found: Mapping[int, str]) -> None:
-        empty = dict.fromkeys(("name", "language", "time_zone", "email", "phone", "consent"), "")
+        empty: rows.Row = dict.fromkeys(("name", "language", "time_zone", "email", "phone", "consent"), "")
+        empty |= {"tier": None, "contract_value_milli": None}
         gone = self._erased(found)
         values = (
             {"tenant": self._tenant, "key": key, "id": raw, "known": 0, **empty}

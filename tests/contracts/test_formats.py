@@ -219,10 +219,11 @@ def test_the_desk_goes_on_from_what_a_version_with_three_kinds_of_notices_kept()
     assert kept["format"] == 2
 
 
-def test_a_store_of_an_older_version_is_still_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_store_of_an_older_version_is_still_read(tmp_path: Path, revision: str) -> None:
     path = tmp_path / "old.db"
     connection = sqlite3.connect(path)
-    connection.executescript((GOLDEN / "store-0001.sql").read_text(encoding="utf-8"))
+    connection.executescript((GOLDEN / f"store-{revision}.sql").read_text(encoding="utf-8"))
     connection.close()
     with open_store(path) as store:
         assert store.customer_key == bytes(range(32))

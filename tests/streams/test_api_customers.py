@@ -47,20 +47,23 @@ def put(ask: Asking, id: str, status: int = 200, **given: Any) -> Any:
 
 
 def test_a_customer_is_taken_in_as_a_row_of_a_file_is(ask: Asking) -> None:
-    taken = put(ask, "C-1", **ANI, consent=["email", "whatsapp"], aliases=["ani.s"])
+    worth = {"tier": "gold", "contract_value": 1_500_000}
+    taken = put(ask, "C-1", **ANI, **worth, consent=["email", "whatsapp"], aliases=["ani.s"])
     assert taken == {
         "id": "C-1",
         **ANI,
         "phone": "+6281234567890",
         "consent": ["email", "whatsapp"],
         "withdrawn": [],
+        **worth,
         "known": True,
         "remarks": [],
     }
     for name in ("C-1", "ani.s", "Ani@Example.com", "081234567890"):
         assert ask.get(f"/v1/customers/{name}")["id"] == "C-1"
     put(ask, "C-1", name="Ani Suryani")
-    assert ask.get("/v1/customers/C-1")["phone"] == ""
+    found = ask.get("/v1/customers/C-1")
+    assert (found["phone"], found["tier"], found["contract_value"]) == ("", None, None)
     ask.get("/v1/customers/ani.s", status=404)
 
 
@@ -81,6 +84,9 @@ def test_an_id_may_hold_whatever_an_id_holds(ask: Asking) -> None:
         pytest.param({"time_zone": "Asia/Jakarte"}, "time_zone: expected a time zone", id="zone"),
         pytest.param({"language": "indonesian"}, "language: expected a language", id="language"),
         pytest.param({"consent": ["What's app"]}, "consent: expected channels", id="consent"),
+        pytest.param({"tier": "g" * 41}, "tier: expected a short text", id="tier"),
+        pytest.param({"contract_value": -1}, "body.contract_value", id="negative value"),
+        pytest.param({"contract_value": "much"}, "body.contract_value", id="value in words"),
         pytest.param({"name": "A\u202eB"}, "name: expected plain text", id="direction"),
         pytest.param({"aliases": ["a\tb"]}, "expected plain text", id="alias"),
         pytest.param({"mail": "a@example.com"}, "body.mail", id="unknown field"),

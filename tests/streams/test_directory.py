@@ -64,6 +64,44 @@ def test_a_customer_is_known_by_phone_email_and_login(store: Store, tmp_path: Pa
         directory.find("budi.t")
 
 
+def test_tier_and_contract_value_are_no_aliases_and_may_be_left_out(store: Store, tmp_path: Path) -> None:
+    file = tmp_path / "customers.csv"
+    file.write_text("id,tier,contract_value\nC-1,gold,1500000\nC-2,,99.95\nC-3,gold,0\n", encoding="utf-8")
+    directory = CustomerDirectory(store)
+    assert directory.import_file(file).bad == []
+    found = [directory.get(key(store, f"C-{i}")) for i in (1, 2, 3)]
+    assert [(c.tier, c.contract_value_milli) for c in found if c] == [
+        ("gold", 1_500_000_000),
+        (None, 99_950),
+        ("gold", 0),
+    ]
+    with pytest.raises(UsageError, match="nobody"):
+        directory.find("gold")
+    assert imported(store, tmp_path, "C-1,Budi,,,,,,\n") == []
+    again = directory.get(key(store, "C-1"))
+    assert again is not None and (again.tier, again.contract_value_milli) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("tier", "worth", "column"),
+    [
+        pytest.param("g" * 41, "1", "tier", id="a long tier"),
+        pytest.param("gold", "-1", "contract_value", id="negative"),
+        pytest.param("gold", '"1,5"', "contract_value", id="a comma"),
+        pytest.param("gold", "nan", "contract_value", id="no number"),
+        pytest.param("gold", "1.2345", "contract_value", id="finer than a thousandth"),
+        pytest.param("gold", "1000000000000", "contract_value", id="too much"),
+    ],
+)
+def test_a_row_with_a_wrong_worth_is_left_out_and_named(
+    store: Store, tmp_path: Path, tier: str, worth: str, column: str
+) -> None:
+    file = tmp_path / "customers.csv"
+    file.write_text(f"id,tier,contract_value\nC-1,{tier},{worth}\nC-2,gold,1\n", encoding="utf-8")
+    done = CustomerDirectory(store).import_file(file)
+    assert (done.imported, [(bad.line, bad.column) for bad in done.bad]) == (1, [(2, column)])
+
+
 def test_an_alias_that_two_customers_share_names_neither(store: Store, tmp_path: Path) -> None:
     rows = "C-1,A,id,,,+6281234567890,all,\nC-2,B,id,,,+6281234567890,all,C-1\n"
     bad = imported(store, tmp_path, rows)

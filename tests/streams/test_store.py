@@ -341,9 +341,9 @@ def test_an_older_store_is_copied_before_it_is_migrated(
 ) -> None:
     store.commit(some_effects())
     store.close()
-    monkeypatch.setattr(migrate, "HEAD", "0003")
+    monkeypatch.setattr(migrate, "HEAD", "0004")
     open_store(path).close()
-    backup = path.with_name("tocsin.db.backup-0002")
+    backup = path.with_name("tocsin.db.backup-0003")
     assert stat.S_IMODE(backup.stat().st_mode) == 0o600
     monkeypatch.undo()
     with open_store(backup) as copy:

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from detector.desk.records import CustomerState, Grade
-from streams.web.api.kinds import Given, Id, Line, Shown, Time, described
+from streams.web.api.kinds import Amount, AmountGiven, Given, Id, Line, Shown, Time, described
 from streams.web.api.models import CaseShown, WhyCustomer
 
 SHOWN_CASES = 20
@@ -25,6 +25,8 @@ class CustomerShown(Shown):
     phone: str = described("Masked for those who may only read.")
     consent: list[str]
     withdrawn: list[str] = described("Channels that they want nothing on, whatever `consent` says.")
+    tier: str | None = described("Such as gold; null: not known.")
+    contract_value: Amount | None = described("What they are worth to you; null: not known.")
     known: bool = described("false: seen failing, and in no directory.")
 
 
@@ -56,6 +58,8 @@ class CustomerGiven(Given):
     email: Line = ""
     phone: Line = ""
     consent: Consent = Field(default=[])
+    tier: Line = described("Such as gold.", default="")
+    contract_value: AmountGiven | None = described("What they are worth to you, a year say.", default=None)
     aliases: list[Id] = Field(default=[], max_length=50, description="Further names by which events call them.")
 
 

@@ -24,6 +24,7 @@ from streams.outbox.channel import masked
 from streams.store import audit, documents, queries
 from streams.store.customers_csv import BadRow, checked
 from streams.store.directory import Customer
+from streams.store.values import units
 from streams.web.access import Admin, Operate, Principal, Read, Scope
 from streams.web.api.cases import key_of
 from streams.web.api.commands import record
@@ -66,7 +67,7 @@ CustomerPath = Annotated[str, Path(max_length=200, description="Their id, or an 
     },
 )
 async def import_customers(request: Request, principal: Operate) -> Any:
-    """Take CSV in: id,name,language,time_zone,email,phone,consent and further columns as aliases.
+    """Take CSV in: id,name,language,time_zone,email,phone,consent,tier,contract_value and further columns as aliases.
 
     A row takes the place of what is there; bad ones are listed with their lines, good ones are taken.
     """
@@ -173,8 +174,9 @@ def put_customer(request: Request, customer: CustomerPath, given: CustomerGiven,
     """Take a customer in by their id, in the place of what is there: checked as a row of a customers file is."""
     web = web_of(request)
     aliases = {f"aliases[{i}]": alias for i, alias in enumerate(given.aliases)}
-    texts = given.model_dump(include={"name", "language", "time_zone", "email", "phone"})
-    row = checked(1, {"id": customer, **texts, "consent": ";".join(given.consent), **aliases})
+    texts = given.model_dump(include={"name", "language", "time_zone", "email", "phone", "tier"})
+    worth = "" if given.contract_value is None else f"{given.contract_value:.3f}"
+    row = checked(1, {"id": customer, **texts, "contract_value": worth, "consent": ";".join(given.consent), **aliases})
     if isinstance(row, BadRow):
         raise ProblemError(422, "invalid-request", f"{row.column}: expected {row.allowed}")
 
@@ -239,6 +241,8 @@ def _shown(found: Customer, principal: Principal) -> dict[str, Any]:
         "phone": clear(found.phone),
         "consent": list(found.consent),
         "withdrawn": list(found.withdrawn),
+        "tier": found.tier,
+        "contract_value": None if found.contract_value_milli is None else units(found.contract_value_milli),
         "known": found.known,
     }
 

@@ -74,6 +74,12 @@ Time = Annotated[
 """A time in an answer: RFC 3339 in UTC."""
 
 
+Amount = Annotated[int | float, WithJsonSchema({"type": "number", "examples": [150000]})]
+"""An amount in an answer: whole where it is."""
+AmountGiven = Annotated[float, Field(strict=True, ge=0, lt=1e12, allow_inf_nan=False, examples=[150000])]
+"""An amount in a request; it is kept to the thousandth."""
+
+
 def described(text: str, **more: Any) -> Any:
     """Return a field with a description."""
     return Field(description=text, **more)

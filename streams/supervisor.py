@@ -1,12 +1,17 @@
-"""`tocsin run`: starts the web process and the work process, starts again what crashes, and stops both.
+"""`tocsin run`: starts the web process and the work process, starts again what crashes or hangs, and stops both.
 
 Promises
 - The listening socket is the supervisor's: while the web process is started again, who connects waits and is served.
 - A process that can't even start (configuration, store) ends the service at once, with that process' exit code.
 - Asked to stop, everything has ended within 25 s. If the supervisor itself is killed, its processes end by themselves:
   each holds one end of a socket pair, and takes the other end's going for the wish to stop.
+- A process says over that pair every second that it turns. One that has not for `SILENT_S` is killed and started again:
+  one that was halted at once, one whose main loop stands still once that has lasted for `STILL_S`. Whoever waits (for a
+  locked store, a full disk, a long start) goes on saying so.
 """
 
+import faulthandler
+import logging
 import os
 import select
 import signal
@@ -20,7 +25,7 @@ from threading import Thread
 from types import FrameType
 
 from detector.errors import UnreachableError
-from streams.clock import Clock
+from streams.clock import Clock, SystemClock
 
 STOP_S = 20.0
 """So long a process may take to end; then it is killed."""
@@ -30,9 +35,19 @@ HEALTHY_S = 20.0
 """A process that ran for so long is started again without a pause."""
 CANNOT_START = (2, 3)
 """Exit codes of wrong usage and of a service that can't be reached: these do not get better by trying again."""
+BEAT_S = 1.0
+"""So often a process says that it turns,"""
+STILL_S = 60.0
+"""unless its main loop has not come round for so long;"""
+SILENT_S = 60.0
+"""and one that has said nothing for so long is killed."""
+LONGEST_LOOK_S = 1.0
+"""Between two looks no more of a silence is counted: the supervisor itself may have stood still meanwhile."""
 FOR_THE_PARENT = "TOCSIN_SUPERVISOR_FD"
 LISTENING = "TOCSIN_LISTENING_FD"
-_READY = b"ready\n"
+_READY, _BEAT = b"ready\n", b"."
+
+_log = logging.getLogger("tocsin.run")
 
 
 def bind(host: str, port: int) -> socket.socket:
@@ -79,6 +94,8 @@ class Child:
     starts: int = 0
     ready: bool = False
     was_ready: bool = False
+    silent_s: float = 0.0
+    _looked_s: float = 0.0
     _ours: socket.socket | None = field(default=None, repr=False)
 
     def start(self, now_s: float) -> None:
@@ -95,20 +112,33 @@ class Child:
         theirs.close()
         ours.setblocking(False)
         self._ours, self.begun_s, self.ready = ours, now_s, False
+        self.silent_s, self._looked_s = 0.0, now_s
         self.starts += 1
 
-    def look(self) -> int | None:
+    def look(self, now_s: float) -> int | None:
         """Return the exit code of a process that has ended; None while it runs."""
         if self.process is None:
             return None
-        if self._ours is not None and not self.ready:
-            with suppress(BlockingIOError, ConnectionError):
-                self.ready = self._ours.recv(64) == _READY
-                self.was_ready = self.was_ready or self.ready
+        self._listen(now_s)
         code = self.process.poll()
         if code is not None:
             self.let_go()
         return code
+
+    def _listen(self, now_s: float) -> None:
+        said = b""
+        if self._ours is not None:
+            with suppress(BlockingIOError, ConnectionError):
+                said = self._ours.recv(4_096)
+        self.ready = self.ready or _READY in said
+        self.was_ready = self.was_ready or self.ready
+        self.silent_s = 0.0 if said else self.silent_s + min(LONGEST_LOOK_S, now_s - self._looked_s)
+        self._looked_s = now_s
+
+    def kill(self) -> None:
+        self.silent_s = 0.0
+        if self.process is not None:
+            self.process.kill()
 
     def let_go(self) -> None:
         self.process = None
@@ -130,12 +160,19 @@ class Supervisor:
         Tells the operator what was started again and why.
     up
         Called once, when all of them are ready.
+    silent_s
+        Kills a process that has not said for so long that it turns.
     """
 
     def __init__(
-        self, children: Sequence[Child], clock: Clock, say: Callable[[str], None], up: Callable[[], None]
+        self,
+        children: Sequence[Child],
+        clock: Clock,
+        say: Callable[[str], None],
+        up: Callable[[], None],
+        silent_s: float = SILENT_S,
     ) -> None:
-        self.children, self._clock, self._say, self._up = children, clock, say, up
+        self.children, self._clock, self._say, self._up, self._silent_s = children, clock, say, up, silent_s
         self._signal: int | None = None
         self._is_up = False
 
@@ -168,8 +205,11 @@ class Supervisor:
                 if now_s >= child.due_s:
                     child.start(now_s)
                 continue
-            code = child.look()
+            code = child.look(now_s)
             if code is None:
+                if child.silent_s > self._silent_s:
+                    self._say(f"the {child.name} process has not answered for {self._silent_s:g} s; killing it")
+                    child.kill()
                 continue
             if code in CANNOT_START and not child.was_ready:
                 return code  # it has said why
@@ -202,9 +242,14 @@ class Supervisor:
 
 
 class Parent:
-    """The supervisor as its process knows it; nobody where the process was started by hand."""
+    """The supervisor as its process knows it; nobody where the process was started by hand.
 
-    def __init__(self) -> None:
+    Until `turned` is called for the first time, and after `busy`, the process counts as turning.
+    """
+
+    def __init__(self, clock: Clock | None = None, still_s: float = STILL_S) -> None:
+        self._clock, self._still_s = clock or SystemClock(), still_s
+        self._turned_s: float | None = None
         given = os.environ.pop(FOR_THE_PARENT, "")
         self._socket = socket.socket(fileno=int(given)) if given.isdecimal() else None
         if self._socket is not None:
@@ -217,9 +262,27 @@ class Parent:
             with suppress(OSError):
                 self._socket.sendall(_READY)
 
+    def turned(self) -> None:
+        """Take note that the main loop has come round, or waits and knows it."""
+        self._turned_s = self._clock.monotonic_s()
+
+    def busy(self) -> None:
+        """Take note that the main loop is left for something that may take long."""
+        self._turned_s = None
+
     def _watch(self) -> None:
         assert self._socket is not None
-        select.select([self._socket], [], [])  # it never says anything: it has gone
+        still = False
+        while not select.select([self._socket], [], [], BEAT_S)[0]:
+            turned_s = self._turned_s
+            was_still, still = still, turned_s is not None and self._clock.monotonic_s() - turned_s > self._still_s
+            if not still:
+                with suppress(OSError):  # one that stands still itself takes nothing
+                    self._socket.send(_BEAT, socket.MSG_DONTWAIT)
+            elif not was_still:
+                _log.critical("the main loop has stood still for %.0f s; this process will be killed", self._still_s)
+                faulthandler.dump_traceback()
+        # It never says anything: it has gone.
         os.kill(os.getpid(), signal.SIGTERM)
         select.select([], [], [], STOP_S)
         os.kill(os.getpid(), signal.SIGKILL)

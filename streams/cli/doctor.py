@@ -185,7 +185,7 @@ def _processes(now: "Standing", now_ms: int) -> Iterator[Finding]:
         if _fresh(process.at_ms, now_ms):
             yield Finding(f"process {process.name}", OK, f"at work (pid {process.pid})")
         elif _alive(process.pid):
-            do = "it hangs: look at its log, then restart the service"
+            do = "it hangs, or can't write: `tocsin run` starts a hanging one again after a minute; else see its log"
             yield Finding(
                 f"process {process.name}", WRONG, f"has not spoken for {age_s:,.0f} s (pid {process.pid})", do
             )

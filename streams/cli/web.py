@@ -36,4 +36,4 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
         logs.configure("web")
         if listening is None:
             listening = bind(settings.service.host, settings.service.port)
-        serve(settings, store, SystemClock(), listening, url_of(listening), parent.ready)
+        serve(settings, store, SystemClock(), listening, url_of(listening), parent)

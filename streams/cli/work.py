@@ -22,4 +22,4 @@ def command(config: Path | None, db: str) -> None:
 
     parent = Parent()
     logs.configure("work")
-    Work(db, load(config or Path(".")), SystemClock(), parent.ready).run()
+    Work(db, load(config or Path(".")), SystemClock(), parent).run()

@@ -42,9 +42,11 @@ ANSWER_S = 0.2
 class _Worker:
     """Works rows of the live log off, on one session."""
 
-    def __init__(self, session: Session, clock: Clock, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, session: Session, clock: Clock, say: Callable[[str], None], turned: Callable[[], None] = lambda: None
+    ) -> None:
         self.session, self.runner, self.store = session, session.runner, session.store
-        self.clock, self._say = clock, say
+        self.clock, self._say, self.turned = clock, say, turned
         begun = self.runner.entry(LOG)
         self.next = 0 if begun is None else begun[0]
         if begun is not None:
@@ -63,6 +65,7 @@ class _Worker:
 
     def work_off(self, row: IntakeRow) -> bool:
         """Feed a row; returns whether it closed a window."""
+        self.turned()
         self.next = row.seq + 1
         entry = Entry(LOG, self.next)
         if row.data is None:
@@ -86,6 +89,7 @@ class _Worker:
         """Write, and again after a pause where the store can't be written now."""
         paused = False
         while True:
+            self.turned()
             try:
                 write()
             except UnreachableError as error:
@@ -127,12 +131,19 @@ class Live:
         Tells the operator, on a pause and when it ends.
     leave
         Asked between two steps: whether to end, with everything committed, for a reason other than a signal.
+    turned
+        Called at every step, at every row, and at every try to write: it does not stand still.
     """
 
     def __init__(
-        self, session: Session, clock: Clock, say: Callable[[str], None], leave: Callable[[], bool] = lambda: False
+        self,
+        session: Session,
+        clock: Clock,
+        say: Callable[[str], None],
+        leave: Callable[[], bool] = lambda: False,
+        turned: Callable[[], None] = lambda: None,
     ) -> None:
-        self._worker, self._clock, self._leave = _Worker(session, clock, say), clock, leave
+        self._worker, self._clock, self._leave = _Worker(session, clock, say, turned), clock, leave
         self._runner, self._store = session.runner, session.store
         self._runner.lenient = True
         self.progress = Progress(next=self._worker.next, turned_s=clock.monotonic_s())
@@ -148,6 +159,7 @@ class Live:
         """Work some rows off, let time pass, answer people; returns whether there was something to read."""
         progress = self.progress
         progress.turned_s = self._clock.monotonic_s()
+        self._worker.turned()
         rows = list(self._store.intake(self._worker.next, limit=READ_ROWS))
         for row in rows:
             closed = self._worker.work_off(row)

@@ -1,9 +1,12 @@
-"""A process says every two seconds that it is alive, and how it is doing: its row in the store, from a thread."""
+"""A process says every two seconds that it is alive, and how it is doing: its row in the store, from a thread.
+
+Whoever started it (`Watcher`) hears by another way whether its main loop turns, also where the store can't be written.
+"""
 
 import os
 from collections.abc import Callable, Mapping
 from threading import Event, Thread
-from typing import Any
+from typing import Any, Protocol
 
 from detector.errors import TocsinError
 from streams.clock import Clock
@@ -12,6 +15,22 @@ from streams.store.standing import speak
 
 PULSE_S = 2.0
 BUSY_MS = 5_000
+
+
+class Watcher(Protocol):
+    """Who starts this process again where it hangs."""
+
+    def ready(self) -> None:
+        """Hear that the process does its work."""
+        ...
+
+    def turned(self) -> None:
+        """Hear that its main loop has come round, or waits and knows it."""
+        ...
+
+    def busy(self) -> None:
+        """Hear that its main loop is left for something that may take long."""
+        ...
 
 
 class Pulse:

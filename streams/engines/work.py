@@ -7,7 +7,7 @@ Promises
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from streams.clock import Clock
 from streams.engines.live import Live
 from streams.engines.lock import RunnerActiveError
 from streams.engines.metering import Meter
-from streams.engines.pulse import Pulse
+from streams.engines.pulse import Pulse, Watcher
 from streams.engines.reload import Configuration
 from streams.engines.session import Run, Session, session
 from streams.feeds.sender import WebhookSender
@@ -45,12 +45,12 @@ class Work:
 
     Parameters
     ----------
-    ready
-        Called once everything is set up and the log is being worked off.
+    watcher
+        Hears when everything is set up and the log is being worked off, and from then on that it is.
     """
 
-    def __init__(self, db: str | Path, settings: Settings, clock: Clock, ready: Callable[[], None]) -> None:
-        self._db, self._clock, self._ready = db, clock, ready
+    def __init__(self, db: str | Path, settings: Settings, clock: Clock, watcher: Watcher) -> None:
+        self._db, self._clock, self._watcher = db, clock, watcher
         self._configuration = Configuration(settings, clock, _log.error)
 
     def run(self) -> None:
@@ -79,13 +79,14 @@ class Work:
 
     def _on(self, settings: Settings) -> bool:
         """Work on one configuration; returns whether to stop, False where it has changed."""
+        self._watcher.busy()
         with ExitStack() as stack:
             found, notifier = self._set_up(stack, settings)
             webhooks = WebhookSender(found.store, self._clock, rules=rules_of(settings.service))
             webhooks.start()
             stack.callback(webhooks.stop, WEBHOOKS_STOP_S)
             beside = [one for one in (notifier, webhooks) if one is not None]
-            live = Live(found, self._clock, _log.warning, lambda: self._leave(beside))
+            live = Live(found, self._clock, _log.warning, lambda: self._leave(beside), self._watcher.turned)
             metrics = Metrics(found.run.config, self._clock.now_ms)
             meter = Meter(metrics, found.runner, self._clock)
 
@@ -104,8 +105,9 @@ class Work:
 
             pulse = Pulse(found.store, NAME, self._clock, says)
             stack.callback(pulse.close)
-            self._ready()
+            self._watcher.ready()
             live.run()
+            self._watcher.busy()
             return found.stop.signal is not None
 
     def _leave(self, beside: "Sequence[NotifierThread | WebhookSender]") -> bool:

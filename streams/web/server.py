@@ -22,7 +22,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from detector.errors import TocsinError
 from streams.clock import Clock
-from streams.engines.pulse import Pulse
+from streams.engines.pulse import Pulse, Watcher
 from streams.engines.reload import LOOK_S, Configuration
 from streams.settings import Settings
 from streams.store import Store
@@ -32,6 +32,7 @@ from streams.web.context import Web
 from streams.web.feeds import hub_of
 from streams.web.first_start import note_settings
 from streams.web.health import Health, health_of
+from streams.web.watchdog import BEAT_S
 
 NAME = "web"
 HEADERS_S = 10.0
@@ -119,17 +120,15 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(
-    settings: Settings, store: Store, clock: Clock, listening: socket.socket, url: str, ready: Callable[[], None]
-) -> None:
+def serve(settings: Settings, store: Store, clock: Clock, listening: socket.socket, url: str, watcher: Watcher) -> None:
     """Serve one tenant on a socket until asked to stop (SIGTERM, SIGINT).
 
     Parameters
     ----------
     url
         How the socket is reached from this machine: `tocsin token link` leads there.
-    ready
-        Called once requests are answered.
+    watcher
+        Hears once requests are answered, and as long as the event loop turns.
     """
     _raise_file_limit()
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # what it does we say ourselves
@@ -156,20 +155,30 @@ def serve(
         signal.signal(number, lambda *_: None)
     health.pulse = Pulse(store, NAME, clock, lambda: {"config_error": configuration.error, "url": url, **_says(app)})
     try:
-        asyncio.run(_serve(_Server(config, app, ready), listening, health, configuration))
+        asyncio.run(_serve(_Server(config, app, watcher.ready), listening, health, configuration, watcher))
     finally:
         health.pulse.close()
 
 
-async def _serve(server: _Server, listening: socket.socket, health: Health, configuration: Configuration) -> None:
+async def _serve(
+    server: _Server, listening: socket.socket, health: Health, configuration: Configuration, watcher: Watcher
+) -> None:
     health.watchdog.start()
-    reloading = asyncio.create_task(_reload(health, configuration))
+    beside = [asyncio.create_task(_reload(health, configuration)), asyncio.create_task(_turn(watcher))]
     try:
         await server.serve([listening])
     finally:
-        reloading.cancel()
-        await asyncio.gather(reloading, return_exceptions=True)
+        for task in beside:
+            task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)
+        watcher.busy()
         await health.watchdog.close()
+
+
+async def _turn(watcher: Watcher) -> None:
+    while True:
+        watcher.turned()
+        await asyncio.sleep(BEAT_S)
 
 
 async def _reload(health: Health, configuration: Configuration) -> None:

@@ -2,7 +2,8 @@
 
 Promises
 - The listening socket is the supervisor's: while the web process is started again, who connects waits and is served.
-- A process that can't even start (configuration, store) ends the service at once, with that process' exit code.
+- A process that can't even start (configuration, store) ends the service at once, with that process' exit code. Nobody
+  can connect before those whom the web process waits for (`after`) are ready.
 - Asked to stop, everything has ended within 25 s. If the supervisor itself is killed, its processes end by themselves:
   each holds one end of a socket pair, and takes the other end's going for the wish to stop.
 - A process says over that pair every second that it turns. One that has not for `SILENT_S` is killed and started again:
@@ -51,7 +52,7 @@ _log = logging.getLogger("tocsin.run")
 
 
 def bind(host: str, port: int) -> socket.socket:
-    """Return a socket that listens there; port 0 takes a free one.
+    """Return a socket for that address, on which `listen` listens; port 0 takes a free one.
 
     Raises
     ------
@@ -64,13 +65,30 @@ def bind(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(1_024)
     except (OSError, OverflowError) as error:
         listening.close()
-        found = getattr(error, "strerror", None) or str(error)
-        message = f"--port: {host}:{port} can't be listened on ({found.lower()}); give another --host or --port"
-        raise UnreachableError(message) from error
+        raise _taken(host, port, error) from error
     return listening
+
+
+def listen(listening: socket.socket) -> None:
+    """Let others connect, again too.
+
+    Raises
+    ------
+    UnreachableError
+        Another process listens there since.
+    """
+    try:
+        listening.listen(1_024)
+    except OSError as error:
+        raise _taken(*listening.getsockname()[:2], error) from error
+
+
+def _taken(host: str, port: int, error: Exception) -> UnreachableError:
+    found = getattr(error, "strerror", None) or str(error)
+    message = f"--port: {host}:{port} can't be listened on ({found.lower()}); give another --host or --port"
+    return UnreachableError(message)
 
 
 def url_of(listening: socket.socket) -> str:
@@ -87,6 +105,8 @@ class Child:
     name: str
     arguments: Sequence[str]
     listening: socket.socket | None = None
+    after: "Child | None" = None
+    """Started for the first time once this one was ready."""
     process: "subprocess.Popen[bytes] | None" = None
     begun_s: float = 0.0
     pause_s: float = 0.0
@@ -103,6 +123,7 @@ class Child:
         fds = [theirs.fileno()]
         environment = {**os.environ, FOR_THE_PARENT: str(theirs.fileno())}
         if self.listening is not None:
+            listen(self.listening)
             fds.append(self.listening.fileno())
             environment[LISTENING] = str(self.listening.fileno())
         command = [sys.executable, "-m", "streams.cli.main", *self.arguments]
@@ -180,8 +201,6 @@ class Supervisor:
         """Return the exit code: 0 after SIGTERM, 130 after SIGINT, else that of the process that can't start."""
         before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            for child in self.children:
-                child.start(self._clock.monotonic_s())
             code = None
             while self._signal is None and code is None:
                 code = self._look()
@@ -202,7 +221,7 @@ class Supervisor:
         now_s = self._clock.monotonic_s()
         for child in self.children:
             if child.process is None:
-                if now_s >= child.due_s:
+                if now_s >= child.due_s and (child.after is None or child.after.was_ready):
                     child.start(now_s)
                 continue
             code = child.look(now_s)

@@ -48,6 +48,8 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
 
     from streams import logs
     from streams.clock import SystemClock
+    from streams.outbox.channel import lines
+    from streams.outbox.words import load_words
     from streams.settings import load
     from streams.store import RECORDING
     from streams.supervisor import Child, Supervisor, bind, url_of
@@ -61,14 +63,19 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
     listening = bind(settings.service.host, settings.service.port)
     with opened(db, settings) as store:
         recording = store.mode == RECORDING
+        if settings.config.policy.send and not recording:
+            lines(settings)  # what is wrong with channels and words is said before anything is made
+            load_words(settings)
         first = prepare(store, settings, clock, getpass.getuser())
     url = url_of(listening)
     link = url + first.link_path
     given = [*(["--config", str(config)] if config else []), "--db", db]
     insisting = [OVERRIDE] if override else []
-    children = [Child("web", ["web", *given, "--host", settings.service.host, *insisting], listening)]
-    if not recording:
-        children.append(Child("work", ["work", *given]))
+    web = Child("web", ["web", *given, "--host", settings.service.host, *insisting], listening)
+    children = [web]
+    if not recording:  # Nothing is taken in that the other process may refuse to work on.
+        web.after = Child("work", ["work", *given])
+        children.append(web.after)
 
     def up() -> None:
         if as_json:

@@ -25,7 +25,7 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
     from streams import logs
     from streams.clock import SystemClock
     from streams.settings import load
-    from streams.supervisor import Parent, bind, inherited, url_of
+    from streams.supervisor import Parent, bind, inherited, listen, url_of
     from streams.web.first_start import check_listening
     from streams.web.server import serve
 
@@ -36,4 +36,5 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
         logs.configure("web")
         if listening is None:
             listening = bind(settings.service.host, settings.service.port)
+            listen(listening)
         serve(settings, store, SystemClock(), listening, url_of(listening), parent)

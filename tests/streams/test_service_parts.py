@@ -17,7 +17,7 @@ from streams.engines.reload import LOOK_S, Configuration
 from streams.settings import load
 from streams.store import open_store
 from streams.store.standing import standing
-from streams.supervisor import Child, Supervisor, bind, url_of
+from streams.supervisor import Child, Supervisor, bind, listen, url_of
 from streams.web.watchdog import Watchdog
 from tests.servers.service import configured, until
 
@@ -143,9 +143,11 @@ def test_a_process_says_how_it_is_doing(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_told_with_what_to_do() -> None:
-    with bind("127.0.0.1", 0) as taken:
+    with bind("127.0.0.1", 0) as taken, bind("127.0.0.1", 0) as late:
+        listen(taken)
         with pytest.raises(UnreachableError, match="give another --host or --port"):
             bind("127.0.0.1", taken.getsockname()[1])
+        listen(late), listen(late)
         assert taken.proto == socket.IPPROTO_TCP, "or asyncio leaves Nagle's algorithm on"
         assert url_of(taken) == f"http://127.0.0.1:{taken.getsockname()[1]}"
 
@@ -185,6 +187,29 @@ def test_a_process_that_can_not_start_ends_the_service_with_its_code(tmp_path: P
 
 
 @pytest.mark.slow
+def test_nobody_can_connect_before_the_process_that_may_refuse_is_ready(tmp_path: Path) -> None:
+    with bind("127.0.0.1", 0) as listening:
+        at = listening.getsockname()
+        knock = f"c = socket.socket()\ntry: c.connect({at!r})\nexcept OSError: sys.exit(3)\nsys.exit(0)"
+        refuses, door = scripted(tmp_path, "refuses", knock), scripted(tmp_path, "door", f"{READY}\ntime.sleep(60)")
+        door.listening, door.after = listening, refuses
+        assert Supervisor([door, refuses], SystemClock(), list[str]().append, lambda: None).run() == 3
+        assert door.starts == 0
+
+
+@pytest.mark.slow
+def test_a_door_that_was_open_opens_again_without_waiting_for_anybody(tmp_path: Path) -> None:
+    end = "os.kill(os.getppid(), signal.SIGTERM); time.sleep(60)"
+    works = scripted(tmp_path, "works", f"{READY}\ntime.sleep(60)")
+    log = tmp_path / "starts"
+    body = f"open({str(log)!r}, 'a').write('x')\nif len(open({str(log)!r}).read()) == 2: {end}\nsys.exit(1)"
+    door = scripted(tmp_path, "door", body)
+    door.after = works
+    assert Supervisor([door, works], SystemClock(), list[str]().append, lambda: None).run() == 0
+    assert (door.starts, works.starts) == (2, 1)
+
+
+@pytest.mark.slow
 def test_a_process_that_crashes_is_started_again_after_longer_and_longer_pauses(tmp_path: Path) -> None:
     log = tmp_path / "starts"
     body = f"{READY}\nopen({str(log)!r}, 'a').write('x')\nif len(open({str(log)!r}).read()) == 4: os.kill(os.getppid(), 15)\nsys.exit(1)"
@@ -210,6 +235,7 @@ def test_a_setting_of_the_store_that_does_not_fit_is_told_before_anything_starts
 
 def test_the_listening_socket_outlives_the_process_that_answered() -> None:
     with bind("127.0.0.1", 0) as listening:
+        listen(listening)
         copy = socket.socket(fileno=os.dup(listening.fileno()))
         copy.close()
         with socket.create_connection(listening.getsockname(), 5):

@@ -206,6 +206,22 @@ def test_what_can_not_start_says_so_in_one_line_and_ends(tmp_path: Path, wrong: 
     assert ("input.window" if wrong == "configuration" else "--port") in done.stderr.decode()
 
 
+def test_a_channel_that_can_not_be_used_is_refused_before_anything_listens(tmp_path: Path) -> None:
+    email = (
+        "{by: smtp, host: m.example, sender: a@b.example, tls: insecure-plain-text, user: u, password: {file: word}}"
+    )
+    config = configured(
+        tmp_path / "config", f"notices: {{send: true, channels: [email]}}\nchannels: {{email: {email}}}\n"
+    )
+    (config / "word").write_text("secret", encoding="utf-8")
+    words = command("run", "--config", config, "--db", tmp_path / "a.db", "--port", "0")
+    done = subprocess.run(words, capture_output=True, env=environment(), timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert len(done.stderr.decode().splitlines()) == 1
+    assert "channels.email.tls" in done.stderr.decode()
+    assert not (tmp_path / "admin.token").exists()
+
+
 def test_an_address_that_others_reach_is_refused_without_a_sign_in_for_teams(tmp_path: Path) -> None:
     words = command("run", "--config", configured(tmp_path / "config"), "--db", tmp_path / "a.db", "--host", "0.0.0.0")
     done = subprocess.run(words, capture_output=True, env=environment(), timeout=60, check=False)

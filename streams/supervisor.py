@@ -82,7 +82,8 @@ def listen(listening: socket.socket) -> None:
     try:
         listening.listen(1_024)
     except OSError as error:
-        raise _taken(*listening.getsockname()[:2], error) from error
+        host, port = listening.getsockname()[:2]
+        raise _taken(host, port, error) from error
 
 
 def _taken(host: str, port: int, error: Exception) -> UnreachableError:

@@ -112,7 +112,7 @@ def test_a_recording_has_no_feed_to_go_on_with(tocsin: Tocsin, tmp_path: Path) -
 
 
 def leapt(live: Tocsin) -> Store:
-    """Return the store after a leap, with one event before it that is kept and two behind it."""
+    """Return the store after a leap, with five events before it and two behind it."""
     live.db.unlink()
     restore(live)
     tell(live, 2)

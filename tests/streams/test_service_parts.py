@@ -147,7 +147,8 @@ def test_a_taken_port_is_told_with_what_to_do() -> None:
         listen(taken)
         with pytest.raises(UnreachableError, match="give another --host or --port"):
             bind("127.0.0.1", taken.getsockname()[1])
-        listen(late), listen(late)
+        listen(late)
+        listen(late)
         assert taken.proto == socket.IPPROTO_TCP, "or asyncio leaves Nagle's algorithm on"
         assert url_of(taken) == f"http://127.0.0.1:{taken.getsockname()[1]}"
 

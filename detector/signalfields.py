@@ -74,6 +74,19 @@ FIELDS = (
         "What is at stake for who is hit: it decides whom to tell first. Only signals of mere convenience may have a "
         "holdout (`notices.holdout`).",
     ),
+    FieldDoc(
+        "loss",
+        "a field",
+        "none",
+        "A number in its events that says what each was worth, such as `amount`: a case shows what each customer and "
+        "all confirmed ones together lose. Only where customers are named; not for `measure: joint`.",
+    ),
+    FieldDoc(
+        "loss_unit",
+        "a text",
+        "none",
+        "What the loss is counted in, shown beside it: a currency such as `IDR`, or any short word. One for all.",
+    ),
     FieldDoc("mode", "shadow or live", "shadow", "A shadow signal opens cases that no customer is told of."),
     FieldDoc(
         "count_by",

@@ -128,10 +128,13 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
     """Its own; None: a share of the tenant's."""
     stake: Stake | None = None
     """None: not said, which is taken for more than convenience."""
+    loss: str | msgspec.UnsetType = msgspec.UNSET
+    """The field with what a bad event was worth. Unset and not None: a signal without has the form it always had."""
+    loss_unit: str | msgspec.UnsetType = msgspec.UNSET
 
     @property
     def counted_as(self) -> "Signal":
-        """What decides what is counted and expected: words, mode, severity, stake and budget may change at any time."""
+        """What decides what is counted and expected: words, mode, severity, stake, loss and budget may change."""
         return msgspec.structs.replace(
             self,
             title={},
@@ -143,6 +146,8 @@ class Signal(msgspec.Struct, frozen=True, kw_only=True):
             min_people=0,
             budget=None,
             stake=None,
+            loss=msgspec.UNSET,
+            loss_unit=msgspec.UNSET,
         )
 
     @property
@@ -176,6 +181,8 @@ def schema_of(signals: tuple[Signal, ...], contacts: tuple[Condition, ...]) -> E
             fields.update(signal.dimensions)
         if signal.value:
             numbers.add(signal.value)
+        if signal.loss is not msgspec.UNSET:
+            numbers.add(signal.loss)
     return EventSchema(("kind", *sorted(fields - {"kind"})), tuple(sorted(numbers)))
 
 
@@ -230,9 +237,21 @@ def parse_signals(document: object, where: str = "signals.yml", *, base_window_m
         fields.complain("signals", str(len(named)), f"at most {MAX_SIGNALS} signals")
     found = [_signal(fields, name, entry, base_window_ms) for name, entry in named.items()]
     known = {signal.name: signal for signal in found if signal is not None}
+    _one_unit(fields, found)
     joined = [_joined(fields, s, known, list(named)) if s.measure is Measure.JOINT else s for s in known.values()]
     fields.finish()
     return tuple(joined)
+
+
+def _one_unit(fields: Fields, found: list[Signal | None]) -> None:
+    """Complain of losses in several units: a case may span signals, and adds up what they lose."""
+    losing = [s for s in found if s is not None and s.loss is not msgspec.UNSET]
+    for signal in losing[1:]:
+        unit, first = signal.loss_unit or "", losing[0].loss_unit or ""
+        if unit != first:
+            allowed = f"{shown(first) if first else 'no unit'}, as in {losing[0].name}"
+            do = "a case adds up what its signals lose: give all of them one unit"
+            fields.complain(f"signals.{signal.name}.loss_unit", shown(unit) if unit else "nothing", allowed, do)
 
 
 def parse_conditions(fields: Fields, value: object, path: str) -> tuple[Condition, ...]:
@@ -362,6 +381,8 @@ _READ: dict[str, _Read] = {
     "direction": _choice(Direction),
     "severity": _choice(Severity),
     "stake": _choice(Stake),
+    "loss": _field,
+    "loss_unit": lambda fields, value, path: fields.text(value, path, longest=12),
     "mode": _choice(Mode),
     "count_by": _choice(CountBy),
     "min_people": lambda fields, value, path: fields.whole(value, path, 1, 1_000_000),
@@ -383,6 +404,7 @@ _ONLY_FOR = {
     "direction": (Measure.COUNT, Measure.VALUE),
     "signals": (Measure.JOINT,),
     "substitutes": (Measure.COUNT,),
+    "loss": (Measure.SHARE, Measure.VALUE, Measure.COUNT),
 }
 
 
@@ -414,11 +436,20 @@ def _signal(fields: Fields, name: str, entry: object, base_window_ms: int) -> Si
         fields.complain(f"{path}.substitutes", "it in a signal that is bad upward", "it only with direction: down", do)
     if "detector_options" in given and "detector" not in given:
         fields.complain(f"{path}.detector_options", "it without a detector", "it only with detector", "leave it out")
+    if "loss_unit" in given and "loss" not in given:
+        fields.complain(
+            f"{path}.loss_unit", "it without a loss", "it only with loss", "name the field, or leave it out"
+        )
     if not joint:
         _fit_words(fields, name, values.get("what", {}), values.get("dimensions", ()))
     if len(fields.problems) > before:
         return None
-    return Signal(name=name, window_ms=window_ms, **({"dimensions": (), "events": ()} | values))
+    signal = Signal(name=name, window_ms=window_ms, **({"dimensions": (), "events": ()} | values))
+    if signal.loss is not msgspec.UNSET and not signal.names_people:
+        fields.complain(
+            f"{path}.loss", "it in a signal that names nobody", "it only where somebody is hit", "leave it out"
+        )
+    return signal
 
 
 def _joined(fields: Fields, signal: Signal, known: Mapping[str, Signal], named: list[str]) -> Signal:

@@ -10,14 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from detector.config import HOUR_MS, Config
 from detector.counter.cells import Routes, day_of
 from detector.counter.gate import NEVER, Gate
 from detector.counter.joint import Joint
+from detector.counter.losses import thousandths
 from detector.counter.people import Flags, People
-from detector.counter.record import MIRRORED, VALUE_ERROR, ZERO_BUCKET, Histograms, SignalWindow, WindowRecord
+from detector.counter.record import MIRRORED, VALUE_ERROR, ZERO_BUCKET, Histograms, SignalWindow, WindowRecord, no_ints
 from detector.events import Batch, Floats, Ints, canonical
 from detector.signals import CountBy, Direction, Measure, Signal
 
@@ -62,10 +64,18 @@ class _Open:
     bad: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
     back: list[tuple[Ints, Ints, Ints]] = field(default_factory=list)
     values: list[tuple[Ints, Ints]] = field(default_factory=list)
+    loss_milli: list[Ints] | None = None
+    """Beside `bad`, where the signal names a loss."""
+
+    def state(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "_Open":
-        parts = {name: [tuple(part) for part in state[name]] for name in ("bad", "back", "values")}
+    def from_state(cls, state: dict[str, Any], *, losses: bool) -> "_Open":
+        """Continue from `state`; that a signal names a loss may have changed meanwhile."""
+        parts: dict[str, Any] = {name: [tuple(part) for part in state[name]] for name in ("bad", "back", "values")}
+        none = [np.zeros(len(part[0]), np.int64) for part in parts["bad"]]
+        parts["loss_milli"] = state.get("loss_milli", none) if losses else None
         return cls(**{**state, **parts})
 
 
@@ -338,6 +348,8 @@ class Counter:
                 np.add.at(opened.people, cell[here & evidence], 1)
                 np.add.at(opened.attempts, cell[chosen], 1)
                 opened.bad.append((customer[chosen], cell[chosen], time_ms[chosen]))
+                if opened.loss_milli is not None and signal.loss is not msgspec.UNSET:
+                    opened.loss_milli.append(thousandths(batch.numbers[signal.loss][start + rows[chosen]]))
             if back.any():
                 chosen = here & back
                 opened.back.append((customer[chosen], cell[chosen], time_ms[chosen]))
@@ -351,7 +363,8 @@ class Counter:
         opened, room = signals[s], len(self._routes.cells[s].seen_ms)
         if opened is None:
             none = np.zeros(room, np.int64)
-            opened = signals[s] = _Open(none, none.copy(), none.copy())
+            losses = None if self._signals[s].loss is msgspec.UNSET else list[Ints]()
+            opened = signals[s] = _Open(none, none.copy(), none.copy(), loss_milli=losses)
         elif len(opened.total) < room:
             for name in ("total", "people", "attempts"):
                 column = getattr(opened, name)
@@ -409,6 +422,7 @@ class Counter:
         place = np.zeros(len(counts.total), np.int64)
         place[codes] = np.arange(len(codes))
         bad, back = _columns(counts.bad, place), _columns(counts.back, place)
+        losses = counts.loss_milli
         return SignalWindow(
             cells=[names[i] for i in order],
             people=counts.people[codes],
@@ -421,6 +435,7 @@ class Counter:
             back_cell=back[1],
             back_time_ms=back[2],
             values=_histograms(counts.values, place) if counts.values else None,
+            bad_loss_milli=msgspec.UNSET if losses is None else np.concatenate([no_ints(), *losses]),
         )
 
     def warnings(self) -> Iterator[str]:
@@ -440,7 +455,7 @@ class Counter:
                 "ids": o.ids,
                 "contacts": o.contacts,
                 "events": o.events,
-                "signals": {self._signals[s].name: vars(c) for s, c in enumerate(o.signals) if c is not None},
+                "signals": {self._signals[s].name: c.state() for s, c in enumerate(o.signals) if c is not None},
             }
             for w, o in self._windows.items()
         }
@@ -460,6 +475,10 @@ class Counter:
         """Continue from `state`; signals that are not in `unchanged` start anew."""
         self.frontier_ms = self._routes.now_ms = state["frontier_ms"]
         self._gate.restore(state["gate"])
+        parked = self._gate.parked
+        if parked is not None:  # read when other signals may have been watched, that name other numbers
+            absent = np.full(len(parked.time_ms), np.nan)
+            parked.numbers = {name: parked.numbers.get(name, absent) for name in self._config.schema.numbers}
         for signal, cells, people in zip(self._signals, self._routes.cells, self._people, strict=True):
             if signal.name in unchanged:
                 cells.restore(state["signals"][signal.name]["cells"])
@@ -469,7 +488,9 @@ class Counter:
                 joint.restore(state["joints"][joint.name])
         for w, kept in state["windows"]:
             signals: list[_Open | None] = [
-                _Open.from_state(kept["signals"][s.name]) if s.name in unchanged and s.name in kept["signals"] else None
+                _Open.from_state(kept["signals"][s.name], losses=s.loss is not msgspec.UNSET)
+                if s.name in unchanged and s.name in kept["signals"]
+                else None
                 for s in self._signals
             ]
             self._windows[w] = _Window(signals, kept["ids"], [tuple(c) for c in kept["contacts"]], kept["events"])

@@ -55,6 +55,8 @@ class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
         Every bad event in arrival order; `bad_cell` indexes `cells`; the customer is 0 where there is none.
     back_customer, back_cell, back_time_ms : int64[recoveries]
         The first success of each customer who had failed.
+    bad_loss_milli : int64[bad events], or unset
+        Where the signal names a loss: what each bad event was worth, in thousandths; 0 where that is not known.
     values : Histograms or None
         Of a value signal: all values of the window; without a limit, the `total` ones that are counted.
     """
@@ -70,6 +72,7 @@ class SignalWindow(msgspec.Struct, frozen=True, kw_only=True):
     back_cell: Ints = msgspec.field(default_factory=no_ints)
     back_time_ms: Ints = msgspec.field(default_factory=no_ints)
     values: Histograms | None = None
+    bad_loss_milli: Ints | msgspec.UnsetType = msgspec.UNSET
 
 
 class WindowRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,6 +124,9 @@ def merge_signal(parts: list[SignalWindow]) -> SignalWindow:
             [to[getattr(part, name)] if len(to) else no_ints() for part, to in zip(parts, maps, strict=True)]
         )
 
+    losses: Ints | msgspec.UnsetType = msgspec.UNSET
+    if any(part.bad_loss_milli is not msgspec.UNSET for part in parts):
+        losses = np.concatenate([losses_of(part) for part in parts])
     values = None
     histograms = [(part.values, to) for part, to in zip(parts, maps, strict=True) if part.values is not None]
     if histograms:
@@ -141,4 +147,11 @@ def merge_signal(parts: list[SignalWindow]) -> SignalWindow:
         back_cell=joined_cells("back_cell"),
         back_time_ms=joined("back_time_ms"),
         values=values,
+        bad_loss_milli=losses,
     )
+
+
+def losses_of(window: SignalWindow) -> Ints:
+    """int64[bad events]: what each was worth, in thousandths; 0 throughout where the signal names no loss."""
+    losses = window.bad_loss_milli
+    return np.zeros(len(window.bad_customer), np.int64) if losses is msgspec.UNSET else losses

@@ -1,6 +1,6 @@
 """All that the Desk keeps of one case in memory, and how the case's row follows from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -8,7 +8,7 @@ from detector.config import DAY_MS
 from detector.desk.cases import FINISHED, REOPEN_MS, UNFINISHED
 from detector.desk.ledger import Ledger
 from detector.desk.problems import Strand
-from detector.desk.records import Case, CaseState, NoticeCounts
+from detector.desk.records import Case, CaseState, Loss, NoticeCounts
 from detector.desk.severity import severity
 from detector.desk.wording import title
 from detector.signals import PART, Signal
@@ -110,6 +110,13 @@ class CaseFile(msgspec.Struct, kw_only=True):
 
     def refresh(self, signal: Callable[[str], Signal | None]) -> Case:
         """Work out the case's row from its strands and its ledger; state and times of the lifecycle stay."""
+    def _loss(self, configured: Sequence[Signal]) -> Loss | msgspec.UnsetType:
+        """Work out what is lost, in the unit that its signals state, or last stated."""
+        units = [s.loss_unit or "" for s in configured if s.loss is not msgspec.UNSET]
+        if not units and self.case.loss is not msgspec.UNSET:
+            units = [self.case.loss.unit]
+        return Loss(self.ledger.lost_milli(), units[0]) if units else msgspec.UNSET
+
         strands, causes, old = self.strands, self.causes(), self.case
         configured = [s for s in map(signal, self.signals()) if s is not None]
         affected = self.ledger.affected() if self.names_people else None
@@ -142,6 +149,7 @@ class CaseFile(msgspec.Struct, kw_only=True):
             first_contact_ms=self.ledger.first_contact_ms(),
         )
         return self.case
+            loss=self._loss(configured),
 
     def counts(self) -> NoticeCounts:
         return NoticeCounts(

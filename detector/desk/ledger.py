@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detector.counter.losses import total_milli
 from detector.counter.record import SignalWindow, WindowRecord
 from detector.desk.probability import CONFIRMED, probability
 from detector.desk.problems import Strand
@@ -26,6 +27,7 @@ from detector.events import Floats, Ints
 NEVER = -1
 """A moment that has not come."""
 LONG_AGO = -(2**62)
+MOST_TOTAL_MILLI = 2**63 - 1
 
 Bools = NDArray[np.bool_]
 
@@ -51,6 +53,8 @@ COLUMNS: dict[str, tuple[str, int, int]] = {
     "arm": ("i1", 0, 0),  # of the holdout
     "out_ms": ("i8", NEVER, 0),
 }
+LOSSES = {"loss_milli": ("i8", 0, 0), "loss_shown": ("i8", 0, 0)}
+"""Further columns, of a ledger in which somebody lost something: their largest failed try, and what was given out."""
 FACTS = ("first_ms", "tries", "likely")
 """The columns that the history gives again; a withdrawn row keeps how it came in."""
 STATES = (CustomerState.HIT, CustomerState.STILL_FAILING, CustomerState.RECOVERED)
@@ -124,7 +128,8 @@ class Ledger(msgspec.Struct, kw_only=True):
         at = np.searchsorted(self.keys, values)
         self.keys, self.places = np.insert(self.keys, at, values), np.insert(self.places, at, new)
         grown = self.n + len(values)
-        for name, (_, fill, _) in COLUMNS.items():
+        for name in self.columns:
+            fill = 0 if name in LOSSES else COLUMNS[name][1]
             self.columns[name] = _room(self.columns[name], grown, fill)
         for track in self.tracks.values():
             self._widen(track, grown)
@@ -167,6 +172,8 @@ class Ledger(msgspec.Struct, kw_only=True):
         """Set rows back to "nothing known": a withdrawn customer who is hit again begins anew."""
         for name in FACTS:
             self.columns[name][rows] = COLUMNS[name][1]
+        if self._loses:
+            self.columns["loss_milli"][rows] = 0
         for track in self.tracks.values():
             track.counted[rows] = LONG_AGO
             for moments in (track.failed, track.bad, track.back):
@@ -263,8 +270,30 @@ class Ledger(msgspec.Struct, kw_only=True):
         np.minimum.at(self["first_ms"], rows, time)
         np.maximum.at(track.failed, rows, time)
         np.add.at(self["tries"], rows, 1)
+        if window.bad_loss_milli is not msgspec.UNSET:
+            self._lose(rows, window.bad_loss_milli[hit])
         self._count(track, np.stack((rows, time, cell)), causes, np.array([i for i, _ in mine]), people_ms)
         return True
+
+    @property
+    def _loses(self) -> bool:
+        return "loss_milli" in self.columns
+
+    def _make_losses(self) -> None:
+        for name, (kind, fill, _) in LOSSES.items():
+            self.columns.setdefault(name, np.full(len(self.columns["customer"]), fill, kind))
+
+    def _lose(self, rows: Ints, losses_milli: Ints) -> None:
+        """Keep each customer's largest: a retry of the same purchase is no second loss."""
+        if losses_milli.any():
+            self._make_losses()
+            np.maximum.at(self["loss_milli"], rows, losses_milli)
+
+    def lost_milli(self) -> int:
+        """Return what the confirmed customers lose together, in thousandths."""
+        if not self._loses:
+            return 0
+        return min(total_milli(self["loss_milli"][self.active & self.confirmed]), MOST_TOTAL_MILLI)
 
     def _count(self, track: Track, failures: Ints, causes: Ints, strands: Ints, people_ms: int) -> None:
         """Keep the failures that are evidence: a customer's first in half an hour, as a retry tells nothing new.
@@ -378,11 +407,17 @@ class Ledger(msgspec.Struct, kw_only=True):
     def changed(self, tenant: str, case: str) -> list[LedgerRow]:
         """Rows that show something else than when they were last given out; they are given out now."""
         now = self.visible()
-        before = self["shown"]
-        rows = np.flatnonzero((now != before).any(axis=1) & (now[:, _TRIES] > 0))
+        differs = (now != self["shown"]).any(axis=1)
+        lost = np.zeros(self.n, np.int64)
+        if self._loses:
+            lost = np.where(self.active, self["loss_milli"], self["loss_shown"])
+            differs |= lost != self["loss_shown"]
+        rows = np.flatnonzero(differs & (now[:, _TRIES] > 0))
         self["shown"][rows] = now[rows]
-        customers = self["customer"][rows].tolist()
-        return [_row(tenant, case, c, values) for c, values in zip(customers, now[rows].tolist(), strict=True)]
+        if self._loses:
+            self["loss_shown"][rows] = lost[rows]
+        columns = (self["customer"][rows].tolist(), now[rows].tolist(), lost[rows].tolist())
+        return [_row(tenant, case, *row) for row in zip(*columns, strict=True)]
 
     def affected(self) -> Affected:
         """Count the rows."""
@@ -437,6 +472,9 @@ class Ledger(msgspec.Struct, kw_only=True):
         mine, of = rows[unseen], theirs[unseen]
         self["shown"][mine] = other["shown"][of]
         self["shown"][mine, _WITHDRAWN] = NEVER  # so that they are given out, whatever becomes of them
+        if other._loses:
+            self._make_losses()
+            self["loss_shown"][mine] = other["loss_shown"][of]
         self["strand"][mine] = strands[other["strand"][of]]
         self["cause"][mine] = other["cause"][of]
         return rows
@@ -470,7 +508,7 @@ class Ledger(msgspec.Struct, kw_only=True):
             track.bad, track.back = track.bad[: self.n].copy(), track.back[: self.n].copy()
 
 
-def _row(tenant: str, case: str, customer: int, values: list[int]) -> LedgerRow:
+def _row(tenant: str, case: str, customer: int, values: list[int], loss_milli: int) -> LedgerRow:
     return LedgerRow(
         tenant=tenant,
         case=case,
@@ -484,4 +522,5 @@ def _row(tenant: str, case: str, customer: int, values: list[int]) -> LedgerRow:
         last_success_ms=None if values[_SUCCESS] == NEVER else values[_SUCCESS],
         contact_ms=None if values[_CONTACT] == NEVER else values[_CONTACT],
         withdrawn=bool(values[_WITHDRAWN]),
+        loss_milli=loss_milli,
     )

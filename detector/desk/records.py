@@ -178,6 +178,14 @@ class NoticeCounts(msgspec.Struct, frozen=True):
 class Case(msgspec.Struct, frozen=True, kw_only=True):
     """What people work on. `id` is its first anomaly's (where that is free and no split made it) and never changes."""
 
+class Loss(msgspec.Struct, frozen=True):
+    """What failed for the confirmed customers, each one's largest try once."""
+
+    milli: int
+    """In thousandths of the unit; 0: nothing is known to be lost."""
+    unit: str = ""
+
+
     tenant: str
     id: str
     mode: Mode
@@ -220,6 +228,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     format: int = FORMAT
 
 
+    loss: Loss | msgspec.UnsetType = msgspec.UNSET
+    """Unset where no signal of it names a loss: such a case has the form it always had."""
 class Grade(StrEnum):
     CONFIRMED = "confirmed"
     LIKELY = "likely"

@@ -25,6 +25,7 @@ from detector.desk.records import (
     Delivered,
     Kind,
     LogRecord,
+    Loss,
     NoticeCounts,
     NoticeState,
     Verb,
@@ -72,6 +73,10 @@ WINDOW = WindowRecord(
     contact_time_ms=ints(1_772_409_600_004),
     contact_channel=["chat"],
     events=7,
+)
+WITH_LOSS = msgspec.structs.replace(
+    WINDOW,
+    signals={"login": msgspec.structs.replace(WINDOW.signals["login"], bad_loss_milli=ints(0, 84_000_000))},
 )
 ANOMALY = Anomaly(
     id="0123456789ab",
@@ -160,6 +165,8 @@ CASE_WITH_CARE = msgspec.structs.replace(
     approval=Approval.SAMPLE,
 )
 
+CASE_WITH_LOSS = msgspec.structs.replace(CASE, loss=Loss(84_000_000, "IDR"))
+
 
 def log(payload: Any) -> LogRecord:
     return LogRecord(tenant="default", seq=4, at_ms=5, payload=payload)
@@ -167,6 +174,7 @@ def log(payload: Any) -> LogRecord:
 
 PACKED: dict[str, Any] = {
     "window-1": WINDOW,
+    "window-2": WITH_LOSS,
     "log-window-1": log(WindowClosed(2, 60_000, (ANOMALY,))),
     "log-window-2": log(WindowClosed(2, 60_000, (EXPLAINED,))),
     "log-command-1": log(Command(Verb.DISMISS, "0123456789ab", "ani", Verdict.EXPECTED)),
@@ -195,6 +203,13 @@ def test_a_case_of_an_older_version_is_still_read() -> None:
     assert msgspec.json.decode((GOLDEN / "case-2.json").read_bytes(), type=Case) == CASE_WITH_FACTS
     assert msgspec.json.decode((GOLDEN / "case-3.json").read_bytes(), type=Case) == CASE_EXPLAINED
     assert msgspec.json.decode((GOLDEN / "case-4.json").read_bytes(), type=Case) == CASE_WITH_CARE
+    assert msgspec.json.decode((GOLDEN / "case-5.json").read_bytes(), type=Case) == CASE_WITH_LOSS
+
+
+def test_what_names_no_loss_is_written_as_it_was_before_there_were_losses() -> None:
+    assert pack(WINDOW) == (GOLDEN / "window-1.bin").read_bytes()
+    assert b"loss" not in msgspec.json.encode(CASE)
+    assert b"loss" not in msgspec.json.encode(config())
 
 
 def test_the_desk_goes_on_from_what_a_version_with_three_kinds_of_notices_kept() -> None:
@@ -263,5 +278,6 @@ if __name__ == "__main__":
     _write("case-2.json", msgspec.json.encode(CASE_WITH_FACTS))
     _write("case-3.json", msgspec.json.encode(CASE_EXPLAINED))
     _write("case-4.json", msgspec.json.encode(CASE_WITH_CARE))
+    _write("case-5.json", msgspec.json.encode(CASE_WITH_LOSS))
     if len(sys.argv) > 1 and not (GOLDEN / sys.argv[1]).exists():
         _write_store(GOLDEN / sys.argv[1])

@@ -1,6 +1,6 @@
 """A small world for the Desk's tests: windows and anomalies made by hand, minute by minute."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import msgspec
@@ -70,11 +70,21 @@ def config(**policy: object) -> Config:
     )
 
 
+def losing(settings: Config, *names: str) -> Config:
+    """The same with losses in these signals."""
+    signals = (msgspec.structs.replace(s, loss="amount", loss_unit="IDR") for s in settings.signals if s.name in names)
+    changed = {s.name: s for s in signals}
+    return msgspec.structs.replace(settings, signals=tuple(changed.get(s.name, s) for s in settings.signals))
+
+
 def ints(values: Iterable[int]) -> Ints:
     return np.array(list(values), np.int64)
 
 
-def signal_window(start_ms: int, bad: Sequence[Happening], back: Sequence[Happening]) -> SignalWindow:
+def signal_window(
+    start_ms: int, bad: Sequence[Happening], back: Sequence[Happening], *, losing: bool = False
+) -> SignalWindow:
+    """One signal's window; of one that loses each failure is worth as many thousandths as it came milliseconds in."""
     cells = sorted({cell for _, cell, _ in (*bad, *back)})
     zeros = np.zeros(len(cells), np.int64)
     return SignalWindow(
@@ -88,6 +98,7 @@ def signal_window(start_ms: int, bad: Sequence[Happening], back: Sequence[Happen
         back_customer=ints(c for c, _, _ in back),
         back_cell=ints(cells.index(cell) for _, cell, _ in back),
         back_time_ms=ints(start_ms + at for _, _, at in back),
+        bad_loss_milli=ints(at for _, _, at in bad) if losing else msgspec.UNSET,
     )
 
 
@@ -99,14 +110,16 @@ class Minute:
     back: Mapping[str, Sequence[Happening]] = field(default_factory=dict)
     contacts: Sequence[tuple[int, int]] = ()
 
-    def record(self, start_ms: int) -> WindowRecord:
+    def record(self, start_ms: int, losing: Collection[str] = ()) -> WindowRecord:
         names = sorted({*self.bad, *self.back})
         return WindowRecord(
             tenant="default",
             partition=0,
             window_ms=start_ms,
             width_ms=MINUTE_MS,
-            signals={n: signal_window(start_ms, self.bad.get(n, ()), self.back.get(n, ())) for n in names},
+            signals={
+                n: signal_window(start_ms, self.bad.get(n, ()), self.back.get(n, ()), losing=n in losing) for n in names
+            },
             contact_customer=ints(c for c, _ in self.contacts),
             contact_time_ms=ints(start_ms + at for _, at in self.contacts),
             contact_channel=["chat"] * len(self.contacts),
@@ -223,6 +236,7 @@ class World:
 
     def __init__(self, settings: Config | None = None, others: Mapping[int, Reach | None] | None = None) -> None:
         self.config = settings or config()
+        self.losing = {s.name for s in self.config.signals if s.loss is not msgspec.UNSET}
         self.desk = Desk(self.config)
         self.records = Records()
         self.people = People(others)
@@ -250,7 +264,7 @@ class World:
     def go(self, minute: Minute | None = None, *anomalies: Anomaly) -> DeskEffects:
         """Close the next window."""
         start_ms = self.window_ms
-        self.records.all.append((minute or Minute()).record(start_ms))
+        self.records.all.append((minute or Minute()).record(start_ms, self.losing))
         self.minute += 1
         closed = WindowClosed(window_ms=start_ms, width_ms=MINUTE_MS, anomalies=anomalies)
         return self.step(closed, start_ms + MINUTE_MS + LATENESS_MS)

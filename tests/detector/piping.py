@@ -57,6 +57,7 @@ def traffic(minutes: int, seed: int = 1, start: int = 120, end: int = 160) -> li
                 "outcome": "failure" if bad else "success",
                 "bank": bank,
                 "city": ("Jakarta", "Medan")[int(rng.integers(2))],
+                "amount": 1_000 * minute + i + 0.25,
             }
             out.append(json.dumps(event).encode() + b"\n")
     return out

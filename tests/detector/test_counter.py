@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from detector.config import DAY_MS, HOUR_MS
 from detector.counter.counter import Counter, bucket_value, buckets
-from detector.counter.record import SignalWindow, merge_signal
+from detector.counter.losses import MOST_MILLI
+from detector.counter.record import SignalWindow, losses_of, merge_signal
+from detector.pack import pack, unpack
 from detector.signals import ALL_OTHERS, Condition, CountBy, Signal
 from tests.detector.counting import (
     MINUTE,
@@ -28,7 +30,8 @@ from tests.detector.counting import (
     plain_counts,
 )
 
-WORLD = config(SHARE, VALUE, RANKED, SILENCE)
+LOSING: Signal = msgspec.structs.replace(SHARE, name="losing", loss="amount")
+WORLD = config(SHARE, VALUE, RANKED, SILENCE, LOSING)
 
 
 @st.composite
@@ -45,7 +48,7 @@ def streams(draw: st.DrawFn, disorder_ms: int = 2 * MINUTE) -> list[Ev]:
                 bank=draw(st.sampled_from(["BNI", "BCA"])),
                 kind=draw(st.sampled_from(["payment", "payment", "api", "contact", "other"])),
                 id=draw(st.sampled_from([None, f"e{i}", f"e{i - 1}"])),
-                value=draw(st.sampled_from([10.0, 1500.0, float("nan")])),
+                value=draw(st.sampled_from([10.0, 1500.0, 0.001, 1e300, -5.0, float("nan")])),
             )
         )
     return events
@@ -257,16 +260,60 @@ def test_partitions_merge_to_what_one_partition_counts(events: list[Ev]) -> None
     # By customer, so that people and recoveries stay in one partition; ids aside, which may repeat across customers.
     events = [replace(e, id=None) for e in events]
     parts = [[e for e in events if (e.customer == "C-1") == which] for which in (True, False)]
-    whole = {r.window_ms: r.signals["declines"] for r in count(events, WORLD).closed if "declines" in r.signals}
+    whole = {r.window_ms: r.signals["losing"] for r in count(events, WORLD).closed if "losing" in r.signals}
     split: dict[int, list[SignalWindow]] = {}
     for part in parts:
         for r in count(part, WORLD).closed:
-            if "declines" in r.signals:
-                split.setdefault(r.window_ms, []).append(r.signals["declines"])
+            if "losing" in r.signals:
+                split.setdefault(r.window_ms, []).append(r.signals["losing"])
     merged = {w: merge_signal(s) for w, s in split.items()}
     assert {w: (m.cells, m.people.tolist(), m.total.tolist(), m.attempts.tolist()) for w, m in merged.items()} == {
         w: (m.cells, m.people.tolist(), m.total.tolist(), m.attempts.tolist()) for w, m in whole.items()
     }
+    assert {w: lost_by(m) for w, m in merged.items()} == {w: lost_by(m) for w, m in whole.items()}
+
+
+def lost_by(window: SignalWindow) -> list[tuple[int, ...]]:
+    columns = (window.bad_customer, window.bad_cell, window.bad_time_ms, losses_of(window))
+    return sorted(zip(*(column.tolist() for column in columns), strict=True))
+
+
+def test_each_bad_event_carries_what_it_was_worth_in_thousandths_and_none_where_that_is_not_known() -> None:
+    amounts = [84_000.0, 99.95, float("nan"), -5.0, 1e300]
+    events = [Ev(T0 + i, outcome="failure", value=amount) for i, amount in enumerate(amounts)]
+    window = count([*events, Ev(T0 + 9, value=7.0)], config(LOSING)).closed[0].signals["losing"]
+    assert losses_of(window).tolist() == [84_000_000, 99_950, 0, 0, MOST_MILLI]
+    assert window.bad_time_ms.tolist() == [T0 + i for i in range(5)]
+
+
+def test_a_signal_without_a_loss_has_the_records_and_the_state_that_it_always_had() -> None:
+    counter, plain = Counter(config(LOSING), 0), Counter(config(SHARE), 0)
+    events = [Ev(T0, outcome="failure", value=10.0), Ev(T0 + 1)]
+    for one in (counter, plain):
+        one.feed(batch(events, config(LOSING), ingest_ms=[T0, T0]))
+    (losing,), (share,) = (one.state()["windows"] for one in (counter, plain))
+    assert losing[1]["signals"]["losing"].keys() - share[1]["signals"]["declines"].keys() == {"loss_milli"}
+    found, same = counter.end().closed[0].signals["losing"], plain.end().closed[0].signals["declines"]
+    assert b"loss" not in pack(same)
+    assert pack(msgspec.structs.replace(found, bad_loss_milli=msgspec.UNSET)) == pack(same)
+
+
+def test_a_loss_that_is_named_or_dropped_in_between_loses_no_failure() -> None:
+    for before, after, lost in ((SHARE, True, [0, 0, 0, 20_000]), (LOSING, False, [0, 0, 0, 0])):
+        named = msgspec.structs.replace(before, name="x")
+        later = msgspec.structs.replace(named, loss="amount" if after else msgspec.UNSET)
+        assert named.counted_as == later.counted_as
+        first, old = Counter(config(named), 0), [Ev(T0 + i, f"C-{i}", "failure", value=10.0) for i in range(2)]
+        first.feed(batch(old[:1], config(named), ingest_ms=[T0]))
+        first.feed(batch(old[1:], config(named)))
+        parked = replace(old[1], at_ms=T0 + 2 * HOUR_MS)
+        assert first.feed(batch([parked], config(named))).applied == 0
+        second = Counter(config(later), 0)
+        second.restore(unpack(pack(first.state()), dict), {"x"})
+        second.feed(batch([replace(parked, at_ms=parked.at_ms + 1, value=20.0)], config(later), 3))
+        windows = [record.signals["x"] for record in second.end().closed]
+        assert [milli for window in windows for milli in losses_of(window).tolist()] == lost
+        assert {window.bad_loss_milli is msgspec.UNSET for window in windows} == {not after}
 
 
 def test_a_condition_on_a_number_decides_who_belongs() -> None:

@@ -2,17 +2,19 @@
 
 from time import perf_counter
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.config import MINUTE_MS
+from detector.desk.desk import Desk
 from detector.desk.ledger import Ledger
 from detector.desk.probability import Points, by_window, probability
-from detector.desk.records import CustomerState, Grade
+from detector.desk.records import CustomerState, Grade, Loss
 from detector.watch.anomaly import Phase
-from tests.detector.desk_world import T0, Happening, Minute, World, anomaly, fails, ints, point
+from tests.detector.desk_world import T0, Happening, Minute, World, anomaly, config, fails, ints, losing, point
 
 CELL = ("5.2", "Karta")
 OTHER = ("4.0", "Karta")
@@ -233,6 +235,73 @@ def test_a_failure_half_an_hour_later_is_evidence_again() -> None:
     assert world.store.listed("a")[1].probability == 0.9
 
 
+# --- what they lose ---
+
+
+def losers(*minutes: Minute, names: tuple[str, ...] = ("login",)) -> World:
+    world = World(losing(config(), *names))
+    for minute in minutes:
+        world.go(minute)
+    points = [point(T0 + i * MINUTE_MS, 40, 1.0) for i in range(len(minutes))]
+    world.go(None, anomaly("a", "login", WHERE, world.window_ms, phase=Phase.OPENED, points=points))
+    return world
+
+
+def test_a_customers_loss_is_their_largest_failed_try_and_a_retry_no_second_one() -> None:
+    world = losers(
+        Minute(bad={"login": [(1, CELL, 300), (1, CELL, 700), (2, CELL, 50), (3, OTHER, 9_000)]}),
+        Minute(bad={"login": [(1, CELL, 700), (2, CELL, 0)]}),
+    )
+    rows = world.store.listed("a")
+    assert {c: r.loss_milli for c, r in rows.items()} == {1: 700, 2: 50}
+    assert world.store.cases["a"].loss == Loss(750, "IDR")
+    (changed,) = world.go(Minute(bad={"login": [(2, CELL, 900)]})).ledger
+    assert (changed.customer, changed.loss_milli) == (2, 900)
+    assert world.store.cases["a"].loss == Loss(1_600, "IDR")
+
+
+def test_a_case_adds_up_its_confirmed_customers_only() -> None:
+    world = losers(Minute(bad={"login": [(1, CELL, 300), (2, CELL, 40)]}))
+    points = [point(T0, 2, 1.6)]
+    world.go(None, anomaly("a", "login", WHERE, world.window_ms, points=points, rewrite=True))
+    assert {r.grade for r in world.store.listed("a").values()} == {Grade.LIKELY}
+    assert world.store.cases["a"].loss == Loss(0, "IDR")
+
+
+def test_who_is_withdrawn_keeps_the_loss_that_they_showed_and_begins_anew_when_hit_again() -> None:
+    world = losers(Minute(bad={"login": [(1, CELL, 300), (2, ("5.2", "Lain"), 40)]}))
+    revise(world, where={"app": "5.2"})
+    assert world.store.listed("a")[2].loss_milli == 40
+    revise(world)
+    row = world.store.ledger["a", 2]
+    assert (row.withdrawn, row.loss_milli) == (True, 40)
+    world.go(Minute(bad={"login": [(2, CELL, 7)]}))
+    assert world.store.ledger["a", 2].loss_milli == 7
+
+
+def test_over_several_signals_the_largest_counts_and_the_unit_stays_when_no_signal_names_it_any_more() -> None:
+    both = {
+        "login": [(c, CELL, 300) for c in range(1, 30)],
+        "payment": [(c, ("BNI", "5.2"), 800) for c in range(1, 30)],
+    }
+    world = losers(Minute(bad=both), names=("login", "payment"))
+    world.go(None, anomaly("b", "payment", {"app": "5.2"}, world.window_ms, phase=Phase.OPENED))
+    assert set(world.store.cases) == {"a"}
+    assert {r.loss_milli for r in world.store.listed("a").values()} == {800}
+    data = world.desk.snapshot()
+    world.desk = Desk(config())
+    world.desk.restore(data)
+    world.go(Minute(bad=fails("login", [40], CELL)))
+    loss = world.store.cases["a"].loss
+    assert loss is not msgspec.UNSET and (loss.milli > 0, loss.unit) == (True, "IDR")
+
+
+def test_where_no_signal_names_a_loss_neither_the_case_nor_the_snapshot_speaks_of_one() -> None:
+    world = opened(Minute(bad=fails("login", range(1, 9), CELL)))
+    assert b"loss" not in world.desk.snapshot()
+    assert b"loss" not in msgspec.json.encode(world.store.cases["a"])
+
+
 # --- the two ways to the same rows ---
 
 EVENTS = st.lists(
@@ -262,10 +331,10 @@ def test_window_by_window_gives_the_same_rows_as_all_at_once(
                 contacts=[(c, at) for _, c, _, at, what in mine if what == "contact"],
             )
         )
-    stepwise, at_once = opened(*minutes[:first]), opened(*minutes[:first])
+    stepwise, at_once = losers(*minutes[:first]), losers(*minutes[:first])
     for minute in minutes[first:]:
         stepwise.go(minute)
-        at_once.records.all.append(minute.record(at_once.window_ms))
+        at_once.records.all.append(minute.record(at_once.window_ms, at_once.losing))
         at_once.minute += 1
     last = anomaly("a", "login", WHERE, at_once.window_ms, points=[])
     stepwise.go(None, last)
@@ -274,8 +343,13 @@ def test_window_by_window_gives_the_same_rows_as_all_at_once(
 
 
 def rows_of(world: World) -> list[tuple[int, ...]]:
-    ledger = world.desk._state.files["a"].ledger
-    return sorted(tuple(r) for r in np.column_stack((ledger["customer"], ledger.visible())).tolist())
+    return rows_in(world.desk._state.files["a"].ledger)
+
+
+def rows_in(ledger: Ledger) -> list[tuple[int, ...]]:
+    lost = ledger["loss_milli"] if "loss_milli" in ledger.columns else np.zeros(ledger.n, np.int64)
+    shown = np.column_stack((ledger["customer"], ledger.visible(), lost * ledger.active))
+    return sorted(tuple(r) for r in shown.tolist())
 
 
 def rebuilt(world: World) -> list[tuple[int, ...]]:
@@ -283,7 +357,7 @@ def rebuilt(world: World) -> list[tuple[int, ...]]:
     fresh = Ledger()
     fresh.rebuild(world.records.windows(0, 2**60), file.strands, 2**60, 30 * MINUTE_MS)
     fresh.weigh(file.strands)
-    return sorted(tuple(r) for r in np.column_stack((fresh["customer"], fresh.visible())).tolist())
+    return rows_in(fresh)
 
 
 @pytest.mark.slow

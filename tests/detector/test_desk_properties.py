@@ -17,6 +17,7 @@ from detector.desk.records import (
     Delivered,
     DeskEffects,
     Kind,
+    Loss,
     Notice,
     NoticeState,
     Reach,
@@ -26,7 +27,7 @@ from detector.desk.records import (
 from detector.errors import UsageError
 from detector.signals import Stake
 from detector.watch.anomaly import Phase
-from tests.detector.desk_world import NO_QUIET, T0, Cell, Happening, Minute, World, anomaly, config
+from tests.detector.desk_world import NO_QUIET, T0, Cell, Happening, Minute, World, anomaly, config, losing
 
 LOGIN_CELLS: list[Cell] = [("5.2", "Karta"), ("4.0", "Karta"), ("5.2", "Lain")]
 PAYMENT_CELLS: list[Cell] = [("BNI", "5.2"), ("BCA", "4.0")]
@@ -174,11 +175,13 @@ class Run:
     send: bool = True
     quiet: QuietHours = NO_QUIET
     policy: Mapping[str, object] = field(default_factory=dict)
+    losing: tuple[str, ...] = ("login",)
+    """The signals that name a loss."""
 
     def __post_init__(self) -> None:
         others = {self.names.get(c, c): r for c, r in OTHERS.items()}
         policy = {"send": self.send, "quiet": self.quiet, "min_probability": 0.4, **self.policy}
-        self.world = World(careful(config(**policy)), others)
+        self.world = World(losing(careful(config(**policy)), *self.losing), others)
         self.told: list[Any] = []
         self.back = {v: k for k, v in self.names.items()}
 
@@ -292,6 +295,8 @@ def counts_add_up(world: World) -> None:
             assert not rows
             continue
         assert case.affected.confirmed == sum(r.grade == "confirmed" for r in rows)
+        lost = [r.loss_milli for r in rows if r.grade == "confirmed"]
+        assert case.loss == (Loss(sum(lost), "IDR") if "login" in case.signals else msgspec.UNSET)
         assert case.affected.confirmed + case.affected.likely == len(rows)
         assert case.affected.recovered == sum(r.state == "recovered" for r in rows)
         assert case.affected.still_failing == sum(r.state == "still_failing" for r in rows)

@@ -11,7 +11,7 @@ from detector.config import DAY_MS, MINUTE_MS
 from detector.decode import JSON, CustomerKeys, Decoder
 from detector.decode.times import iso_ms
 from detector.desk.desk import Desk
-from detector.desk.records import CaseState, Command, Configured, DeskEffects, Verb
+from detector.desk.records import CaseState, Command, Configured, DeskEffects, Loss, Verb
 from detector.errors import UsageError
 from detector.pack import pack, unpack
 from detector.pipeline import Pipeline
@@ -64,6 +64,24 @@ def test_three_partitions_decide_what_one_decides() -> None:
     assert pack(split.desk.cases[-1]) == pack(one.desk.cases[-1])
     rows = [{r.customer: pack(r) for r in e.desk.ledger} for e in (split, one)]
     assert rows[0] == rows[1]
+
+
+@pytest.mark.slow
+def test_what_customers_lose_is_the_same_however_the_log_is_cut_restarted_and_spread() -> None:
+    losing = msgspec.structs.replace(SHARE, loss="amount", loss_unit="IDR")
+    config = msgspec.structs.replace(CONFIG, signals=(losing, SILENCE))
+    one, _ = play(LINES, config=config)
+    case = one.desk.cases[-1]
+    rows = {row.customer: row for row in one.desk.ledger}
+    assert case.loss == Loss(
+        sum(r.loss_milli for r in rows.values() if r.grade == "confirmed" and not r.withdrawn), "IDR"
+    )
+    assert 0 < max(row.loss_milli for row in rows.values()) % 1_000 == 250
+    for cuts, restart in ((range(0, len(LINES), 700), True), ([1, 4_000, 4_001, 4_900], False)):
+        assert decided(play(LINES, cuts, config=config, restart=restart)[0]) == decided(one)
+    split, _ = play(LINES, config=config, partitions=3)
+    assert pack(split.desk.cases[-1]) == pack(case)
+    assert {r.customer: pack(r) for r in split.desk.ledger} == {c: pack(r) for c, r in rows.items()}
 
 
 @pytest.mark.slow

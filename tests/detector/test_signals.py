@@ -221,6 +221,21 @@ def test_no_conditions_are_all_events() -> None:
             id="present",
         ),
         pytest.param(
+            {"loss": "customer"},
+            'x.loss: expected a field of the event other than id, time or customer, found "customer"',
+            id="loss",
+        ),
+        pytest.param(
+            {"loss_unit": "IDR"},
+            "x.loss_unit: expected it only with loss, found it without a loss (name the field, or leave it out)",
+            id="unit alone",
+        ),
+        pytest.param(
+            {"loss": "amount", "loss_unit": "Indonesian rupiah"},
+            'x.loss_unit: expected one line of text, at most 12 characters, found "Indonesian rupiah"',
+            id="long unit",
+        ),
+        pytest.param(
             {"events": {"v": {"matches": "a.*"}}},
             "x.events.v.matches: expected one of any_of, not, at_least, below or present, found an unknown field",
             id="no expressions",
@@ -386,3 +401,24 @@ def test_another_budget_is_no_other_way_of_counting() -> None:
     config = with_budgets(a=None, b="3 false cases per day")
     a, b = (msgspec.structs.replace(s.counted_as, name="") for s in config.signals)
     assert a == b
+
+
+def test_a_loss_is_named_only_where_somebody_is_hit() -> None:
+    assert (parse(SHARE | {"loss": "amount", "loss_unit": "IDR"}).loss, parse(SHARE).loss) == ("amount", msgspec.UNSET)
+    (said,) = complaints({"signals": {"x": COUNT | {"direction": "down", "loss": "amount"}}})
+    assert said.endswith(
+        "x.loss: expected it only where somebody is hit, found it in a signal that names nobody (leave it out)"
+    )
+    joint = {"title": {"en": "All"}, "measure": "joint", "signals": ["a", "b"], "loss": "amount"}
+    (said,) = complaints({"signals": {"a": SHARE, "b": SHARE, "x": joint}})
+    assert "x.loss: expected it only with measure: share or value or count" in said
+
+
+def test_all_losses_are_in_one_unit_since_a_case_adds_them_up() -> None:
+    one, other, plain = (SHARE | {"loss": "amount"} | unit for unit in ({"loss_unit": "IDR"}, {"loss_unit": "USD"}, {}))
+    parse_signals({"signals": {"a": one, "b": one, "c": SHARE}})
+    said = complaints({"signals": {"a": one, "b": other, "c": plain}})
+    assert [text.partition(" (")[0] for text in said] == [
+        'signals.yml: signals.b.loss_unit: expected "IDR", as in a, found "USD"',
+        'signals.yml: signals.c.loss_unit: expected "IDR", as in a, found nothing',
+    ]

@@ -108,8 +108,6 @@ class CaseFile(msgspec.Struct, kw_only=True):
     def signals(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(s.signal for s in self.strands))
 
-    def refresh(self, signal: Callable[[str], Signal | None]) -> Case:
-        """Work out the case's row from its strands and its ledger; state and times of the lifecycle stay."""
     def _loss(self, configured: Sequence[Signal]) -> Loss | msgspec.UnsetType:
         """Work out what is lost, in the unit that its signals state, or last stated."""
         units = [s.loss_unit or "" for s in configured if s.loss is not msgspec.UNSET]
@@ -117,6 +115,8 @@ class CaseFile(msgspec.Struct, kw_only=True):
             units = [self.case.loss.unit]
         return Loss(self.ledger.lost_milli(), units[0]) if units else msgspec.UNSET
 
+    def refresh(self, signal: Callable[[str], Signal | None]) -> Case:
+        """Work out the case's row from its strands and its ledger; state and times of the lifecycle stay."""
         strands, causes, old = self.strands, self.causes(), self.case
         configured = [s for s in map(signal, self.signals()) if s is not None]
         affected = self.ledger.affected() if self.names_people else None
@@ -147,9 +147,9 @@ class CaseFile(msgspec.Struct, kw_only=True):
             notices=self.counts(),
             contacts=int((self.ledger.active & (self.ledger["contact_ms"] >= 0)).sum()),
             first_contact_ms=self.ledger.first_contact_ms(),
+            loss=self._loss(configured),
         )
         return self.case
-            loss=self._loss(configured),
 
     def counts(self) -> NoticeCounts:
         return NoticeCounts(

@@ -175,9 +175,6 @@ class NoticeCounts(msgspec.Struct, frozen=True):
     """Affected customers who were told of the problem, whatever else was sent to them."""
 
 
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What people work on. `id` is its first anomaly's (where that is free and no split made it) and never changes."""
-
 class Loss(msgspec.Struct, frozen=True):
     """What failed for the confirmed customers, each one's largest try once."""
 
@@ -185,6 +182,9 @@ class Loss(msgspec.Struct, frozen=True):
     """In thousandths of the unit; 0: nothing is known to be lost."""
     unit: str = ""
 
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What people work on. `id` is its first anomaly's (where that is free and no split made it) and never changes."""
 
     tenant: str
     id: str
@@ -225,11 +225,11 @@ class Loss(msgspec.Struct, frozen=True):
     assignee: str = ""
     """Who works on it; "": nobody yet."""
     approval: Approval = Approval.NOT_NEEDED
+    loss: Loss | msgspec.UnsetType = msgspec.UNSET
+    """Unset where no signal of it names a loss: such a case has the form it always had."""
     format: int = FORMAT
 
 
-    loss: Loss | msgspec.UnsetType = msgspec.UNSET
-    """Unset where no signal of it names a loss: such a case has the form it always had."""
 class Grade(StrEnum):
     CONFIRMED = "confirmed"
     LIKELY = "likely"

@@ -136,14 +136,17 @@ def weeks_within(budget: int, false_detected_ms: Sequence[int], start_ms: int, w
     return sum(count <= budget for count in counts) / weeks
 
 
-def lead_time_s(detected_at: str | None, first_complaint: str | None) -> float | None:
-    """Return seconds from detection to the first complaint: negative where customers were first.
+def before_complaint_s(detected_at: str | None, first_complaint: str | None) -> float | None:
+    """Return seconds from detection to the first complaint that the problem caused: negative where that was first.
+
+    What only the simulator knows: of a contact the Desk sees who made it and when, not what it was about, so its lead
+    (`detector.desk.kpi`) is up to the first contact of whom it was hit by, which may be about something else.
 
     Examples
     --------
-    >>> lead_time_s("2026-03-02T10:02:00Z", "2026-03-02T10:09:30Z")
+    >>> before_complaint_s("2026-03-02T10:02:00Z", "2026-03-02T10:09:30Z")
     450.0
-    >>> lead_time_s(None, "2026-03-02T10:09:30Z") is None
+    >>> before_complaint_s(None, "2026-03-02T10:09:30Z") is None
     True
     """
     if detected_at is None or first_complaint is None:
@@ -171,7 +174,8 @@ def evaluate(
     -------
     dict
         `problems` (one entry per planted problem, by onset) and `false_cases`: live cases that match none.
-        Beyond COMMANDS.md a problem has `case`, `cause_right`, `duplicates` and `lead_s`.
+        Beyond COMMANDS.md a problem has `case`, `cause_right`, `duplicates`, `before_complaint_s` (by the truth) and
+        `lead_s` (the case's own).
 
     Examples
     --------
@@ -222,7 +226,8 @@ def _problem(problem: Row, cases: Sequence[Row], affected: Mapping[str, Sequence
         "detected_at": detected,
         "delay_s": None if detected is None else (epoch_ms(detected) - epoch_ms(problem["onset"])) / 1_000,
         "first_complaint": problem["first_complaint"],
-        "lead_s": lead_time_s(detected, problem["first_complaint"]),
+        "before_complaint_s": before_complaint_s(detected, problem["first_complaint"]),
+        "lead_s": None if case is None else case.get("lead_s"),
         "cause_planted": problem["where"],
         "cause_found": None if case is None else case["causes"],
         "cause_right": None if case is None else cause_right(case["causes"], problem["where"]),

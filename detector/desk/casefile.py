@@ -6,7 +6,9 @@ import msgspec
 
 from detector.config import DAY_MS
 from detector.desk.cases import FINISHED, REOPEN_MS, UNFINISHED
+from detector.desk.holdout import ARMS
 from detector.desk.ledger import Ledger
+from detector.desk.policy import Arm
 from detector.desk.problems import Strand
 from detector.desk.records import Case, CaseState, Loss, NoticeCounts
 from detector.desk.severity import severity
@@ -16,8 +18,8 @@ from detector.watch.anomaly import Cause
 
 DROPPED = "dropped "
 """Prefix of the tally's keys for drops by reason."""
-UNKNOWN, HELD_OUT, COMPARED = "unknown", "holdout", "compared"
-"""Keys of the tally that count beside the states."""
+UNKNOWN = "unknown"
+"""Key of the tally that counts beside the states."""
 
 
 class CaseFile(msgspec.Struct, kw_only=True):
@@ -151,6 +153,14 @@ class CaseFile(msgspec.Struct, kw_only=True):
         )
         return self.case
 
+    def _sides(self) -> dict[str, int]:
+        """Return the two sides of the holdout, and how many of each contacted us: everybody who was drawn counts."""
+        called, out = self.ledger["contact_ms"] >= 0, dict[str, int]()
+        for name, arm in (("holdout", Arm.OUT), ("compared", Arm.IN)):
+            side = self.ledger["arm"] == ARMS.index(arm)
+            out |= {name: int(side.sum()), f"{name}_contacts": int((side & called).sum())}
+        return out
+
     def counts(self) -> NoticeCounts:
         return NoticeCounts(
             sent=self.tally.get("sent", 0) + self.tally.get("simulated", 0),
@@ -159,7 +169,6 @@ class CaseFile(msgspec.Struct, kw_only=True):
             queued=self.tally.get("queued", 0),
             failed=self.tally.get("failed", 0),
             unknown=self.tally.get(UNKNOWN, 0),
-            holdout=self.tally.get(HELD_OUT, 0),
-            compared=self.tally.get(COMPARED, 0),
+            **self._sides(),
             told=int((self.ledger.active & (self.ledger["told_episode"] > 0)).sum()),
         )

@@ -138,7 +138,7 @@ class Casework:
         case = self.annotate(step, file)
         if file.given is not None and case.severity is not before.severity:
             step.tell(file, "severity-changed", f"{before.severity.value} → {case.severity.value}")
-        if case.contacts and not before.contacts:
+        if case.first_contact_ms is not None and before.first_contact_ms is None:
             step.tell(file, "first-contact")
         if told or held:
             step.tell(file, "notices", f"told {told}, held {held}")

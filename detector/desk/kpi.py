@@ -1,4 +1,9 @@
-"""Were we first? How long before their first contact customers were told, and what telling them changed."""
+"""Were we first? How long before the first contact a problem was found, and what telling customers changed.
+
+A contact is about a problem where an affected customer got in touch after a failure of their own in the case: what
+came before was about something else. More the Desk cannot know: some get in touch afterwards about something else as
+well.
+"""
 
 import math
 from collections.abc import Iterable
@@ -15,11 +20,12 @@ class Lead(msgspec.Struct, frozen=True):
     """Figures of one case."""
 
     first_contact_ms: int | None
-    """First contact of a customer who was hit, since the onset."""
+    """The case's: when the first affected customer contacted us after a failure of their own."""
     lead_ms: int | None
-    """From detection to that contact: negative where customers were first; None where nobody contacted us."""
+    """As `lead_ms` gives it."""
     told: int
     contacted: int
+    """Customers who contacted us after a failure of their own."""
     told_before_contact: int
     """Customers who were told and contacted us afterwards, or never."""
     hit: int = 0
@@ -29,6 +35,14 @@ class Lead(msgspec.Struct, frozen=True):
     def first_share(self) -> float | None:
         """Share of the hit customers who were told before they contacted us; None where nobody was hit."""
         return self.told_before_contact / self.hit if self.hit else None
+
+
+def lead_ms(case: Case) -> int | None:
+    """Return how long before the first contact about it a case's problem was found: from `detected_ms` on.
+
+    Negative: a customer was first.  None: nobody has contacted us about it.
+    """
+    return None if case.first_contact_ms is None else case.first_contact_ms - case.detected_ms
 
 
 def lead(case: Case, rows: Iterable[LedgerRow], notices: Iterable[Notice]) -> Lead:
@@ -43,15 +57,16 @@ def lead(case: Case, rows: Iterable[LedgerRow], notices: Iterable[Notice]) -> Le
         The case's notices.
     """
     listed = [row for row in rows if not row.withdrawn]
-    contacts = {r.customer: r.contact_ms for r in listed if r.contact_ms is not None}
+    contacts = {
+        r.customer: r.contact_ms for r in listed if r.contact_ms is not None and r.contact_ms >= r.first_failure_ms
+    }
     told: dict[int, int] = {}
     for notice in notices:
         if notice.kind is Kind.PROBLEM and notice.state in TOLD:
             told[notice.customer] = min(notice.at_ms, told.get(notice.customer, notice.at_ms))
-    first = min(contacts.values(), default=None)
     return Lead(
-        first_contact_ms=first,
-        lead_ms=None if first is None else first - case.detected_ms,
+        first_contact_ms=case.first_contact_ms,
+        lead_ms=lead_ms(case),
         told=len(told),
         contacted=len(contacts),
         told_before_contact=sum(c not in contacts or contacts[c] > at for c, at in told.items()),
@@ -100,15 +115,25 @@ def comparison(rows: Iterable[LedgerRow], notices: Iterable[Notice]) -> Comparis
             if notice.kind is Kind.PROBLEM and check is not None and check.detail.startswith(arm.value):
                 side.add(notice.customer)
     out, others = sides[Arm.OUT], sides[Arm.IN]
+    return _compared(len(out), len(out & contacted), len(others), len(others & contacted))
+
+
+def comparison_of(case: Case) -> Comparison | None:
+    """Return what the holdout of a case shows, as its row counts it; None where it has none."""
+    n = case.notices
+    return _compared(n.holdout, n.holdout_contacts, n.compared, n.compared_contacts)
+
+
+def _compared(out: int, x: int, others: int, y: int) -> Comparison | None:
+    """Compare `x` of those held out who contacted us with `y` of the others."""
     if not out or not others:
         return None
-    x, y = len(out & contacted), len(others & contacted)
-    p, q = x / len(out), y / len(others)
-    (p_low, p_high), (q_low, q_high) = wilson(x, len(out)), wilson(y, len(others))
+    p, q = x / out, y / others
+    (p_low, p_high), (q_low, q_high) = wilson(x, out), wilson(y, others)
     return Comparison(
-        held_out=len(out),
+        held_out=out,
         held_out_contacts=x,
-        others=len(others),
+        others=others,
         others_contacts=y,
         difference=p - q,
         low=p - q - math.hypot(p - p_low, q_high - q),

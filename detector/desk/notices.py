@@ -18,7 +18,7 @@ import numpy as np
 
 from detector.config import DAY_MS, HOUR_MS, WEEK_MS, Policy
 from detector.desk.approval import allowance, waits_for
-from detector.desk.casefile import COMPARED, DROPPED, HELD_OUT, CaseFile
+from detector.desk.casefile import DROPPED, CaseFile
 from detector.desk.holdout import ARMS, arm_of, compares
 from detector.desk.ledger import NEVER, Bools, Ledger
 from detector.desk.policy import HYSTERESIS_MS, Arm, Decided, Facts, Reason, Told, decide
@@ -290,8 +290,6 @@ def _take_sides(file: CaseFile, policy: Policy, now_ms: int, rows: Ints) -> None
     for row in rows[ledger["arm"][rows] == 0].tolist():
         arm = arm_of(case.tenant, case.id, int(ledger["customer"][row]), policy.holdout_share)
         ledger["arm"][row] = ARMS.index(arm)
-        key = HELD_OUT if arm is Arm.OUT else COMPARED
-        file.tally[key] = file.tally.get(key, 0) + 1
     fresh = rows[(ledger["arm"][rows] == out) & (ledger["out_ms"][rows] == NEVER)]
     ledger["out_ms"][fresh] = now_ms + policy.holdout_ms
 

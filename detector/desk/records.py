@@ -171,6 +171,9 @@ class NoticeCounts(msgspec.Struct, frozen=True):
     holdout: int = 0
     """Customers held out, whatever else was decided on them; `compared`: the others they are compared with."""
     compared: int = 0
+    holdout_contacts: int = 0
+    """How many of those held out contacted us since the onset; `compared_contacts`: of the others."""
+    compared_contacts: int = 0
     told: int = 0
     """Affected customers who were told of the problem, whatever else was sent to them."""
 

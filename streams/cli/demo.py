@@ -237,6 +237,7 @@ def _problems(result: dict[str, Any], zone: str) -> None:
                 moment(onset_ms, zone),
                 common.duration(problem["delay_s"]) or "missed",
                 after,
+                _lead(problem["lead_s"]),
                 _cause(problem),
                 "–" if planted is None else f"{hit or 0:,} / {planted:,}",
                 _share(problem["precision"]),
@@ -248,7 +249,8 @@ def _problems(result: dict[str, Any], zone: str) -> None:
         "planted",
         "onset",
         "detected after",
-        "first complaint",
+        "planted complaint",
+        "lead",
         "cause",
         "hit found / planted",
         "precision",
@@ -270,6 +272,13 @@ def _cause(problem: dict[str, Any]) -> str:
         return f"✗ {planted}"
     found = ", ".join(_where(cause["where"]) for cause in problem["cause_found"])
     return f"✓ {found}" if problem["cause_right"] else f"✗ {found} (planted: {planted})"
+
+
+def _lead(lead_s: float | None) -> str:
+    """Return the case's own lead, as the console shows it: by what can be known without the truth."""
+    if lead_s is None:
+        return "–"
+    return common.duration(lead_s) if lead_s >= 0 else f"{common.duration(-lead_s)} behind"
 
 
 def _share(value: float | None) -> str:

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
+from detector.desk.kpi import comparison_of, lead_ms
 from detector.desk.records import Case, Decision, Kind, LedgerRow, Notice
 from detector.signals import LANGUAGES
 from detector.watch.anomaly import Cause
@@ -78,7 +80,10 @@ def case_document(case: Case) -> Document:
             "holdout": case.notices.holdout,
             "compared": case.notices.compared,
         },
+        "comparison": _comparison(case),
         "contacts": case.contacts,
+        "first_contact_at": rfc3339(case.first_contact_ms),
+        "lead_s": lead_s(case),
         "verdict": None if case.verdict is None else case.verdict.value,
         "assignee": case.assignee or None,
         "approval": case.approval.value,
@@ -86,6 +91,17 @@ def case_document(case: Case) -> Document:
         "merged_into": case.merged_into,
         "facts": [fact_document(fact) for fact in case.facts],
     }
+
+
+def lead_s(case: Case) -> float | None:
+    """Return the case's lead (`detector.desk.kpi.lead_ms`) in seconds."""
+    found = lead_ms(case)
+    return None if found is None else found / 1_000
+
+
+def _comparison(case: Case) -> Document | None:
+    found = comparison_of(case)
+    return None if found is None else {**msgspec.structs.asdict(found), "avoided": found.avoided}
 
 
 def _cause_document(cause: Cause) -> Document:
@@ -117,16 +133,16 @@ def case_in_full(store: Store, case: Case) -> Document:
     return {
         **case_document(case),
         "why": why,
-        "timeline": timeline_documents(store, case.id),
+        "timeline": timeline_documents(store, case),
         "points": evidence_documents(store, case.id),
     }
 
 
-def timeline_documents(store: Store, case: str) -> list[Document]:
-    """Return a case's story."""
+def timeline_documents(store: Store, case: Case) -> list[Document]:
+    """Return a case's story, in the order of time."""
     return [
         {"at": rfc3339(entry.at_ms), "what": entry.what, "by": entry.by, "detail": entry.detail}
-        for entry in queries.timeline(store, case)
+        for entry in queries.story(store, case)
     ]
 
 

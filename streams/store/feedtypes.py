@@ -11,6 +11,7 @@ from typing import Annotated
 
 import msgspec
 
+from detector.desk.kpi import lead_ms
 from detector.desk.records import Affected, Approval, Case, LedgerRow, Notice
 from detector.desk.records import CustomerState as State
 from detector.desk.records import Grade as GradeOf
@@ -71,6 +72,12 @@ class CaseData(msgspec.Struct, frozen=True, kw_only=True):
     ]
     notices: Annotated[NoticeSums, _is("Notices to its customers: `sent`, `queued`, `held`, `failed`.")]
     contacts: Annotated[int, _is("Affected customers who contacted you since the onset.")]
+    first_contact_at: Annotated[
+        str | None, _is("When the first affected customer contacted you after a failure of their own.")
+    ]
+    lead_s: Annotated[
+        float | None, _is("From `detected_at` to that contact, in seconds; negative: a customer was first.")
+    ]
     episode: Annotated[int, _is("Grows when it opens again.")]
     assignee: Annotated[str, _is("Who works on it; empty: nobody yet.")]
     approval: Annotated[
@@ -164,6 +171,7 @@ def case_data(case: Case) -> CaseData:
     def time(ms: int | None) -> str | None:
         return None if ms is None else rfc3339(ms)
 
+    lead = lead_ms(case)
     return CaseData(
         id=case.id,
         mode=case.mode,
@@ -184,6 +192,8 @@ def case_data(case: Case) -> CaseData:
         affected=case.affected,
         notices=NoticeSums(case.notices.sent, case.notices.queued, case.notices.held, case.notices.failed),
         contacts=case.contacts,
+        first_contact_at=time(case.first_contact_ms),
+        lead_s=None if lead is None else lead / 1_000,
         episode=case.episode,
         assignee=case.assignee,
         approval=case.approval,

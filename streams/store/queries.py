@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import sqlalchemy as sa
 
 from detector.counter.record import WindowRecord
@@ -144,6 +145,22 @@ def timeline(store: Store, case: str) -> list[TimelineEntry]:
     wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.case_id == case)
     with store.reading() as connection:
         return [rows.timeline_of(row) for row in connection.execute(wanted.order_by(table.c.seq, table.c.n))]
+
+
+def story(store: Store, case: Case) -> list[TimelineEntry]:
+    """Return a case's story in the order of time: every line stands at the moment that the case itself names.
+
+    A line is written when the Desk does or learns something, which is once a window has closed.  So the first contact
+    stands at the case's `first_contact_ms`, once; where the case knows of none any more it is no part of the story.
+    """
+    out, called = list[TimelineEntry](), case.first_contact_ms
+    for entry in timeline(store, case.id):
+        if entry.what != "first-contact":
+            out.append(entry)
+        elif called is not None:
+            out.append(msgspec.structs.replace(entry, at_ms=called))
+            called = None
+    return sorted(out, key=lambda entry: (entry.at_ms, entry.seq, entry.n))
 
 
 def evidence(store: Store, case: str) -> list[EvidencePoint]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from detector.config import HOUR_MS, MINUTE_MS, Config, Policy, QuietHours
 from detector.desk.holdout import arm_of, compares
-from detector.desk.kpi import comparison, lead
+from detector.desk.kpi import comparison, comparison_of, lead
 from detector.desk.policy import Arm
 from detector.desk.records import Approval, Decision, Delivered, Kind, Notice, NoticeState, Verb, Verdict
 from detector.signals import Mode, Severity, Stake
@@ -399,6 +399,7 @@ def test_what_the_holdout_shows_counts_everybody_drawn() -> None:
     assert (found.others, found.others_contacts) == (200 - len(out), 5)
     assert 0 < found.low < found.difference < found.high < 1
     assert found.avoided == pytest.approx(found.others * (20 / len(out) - 5 / (200 - len(out))))
+    assert comparison_of(world.store.cases["a"]) == found
     figures = lead(world.store.cases["a"], world.store.listed("a").values(), world.store.notices.values())
     assert figures.first_share == pytest.approx((200 - len(out) - (1 not in out)) / 200)
 

@@ -317,6 +317,19 @@ def test_the_lead_is_from_detection_to_the_first_contact() -> None:
     assert (got.told, got.contacted, got.told_before_contact) == (10, 1, 10)
 
 
+def test_a_contact_before_a_failure_of_their_own_is_no_contact_about_it() -> None:
+    world = World()
+    world.go(Minute(bad=fails("login", range(1, 11), ("5.2", "Karta"))))
+    world.go(None, anomaly("a", "login", {"app": "5.2"}, world.window_ms))
+    world.go(Minute(contacts=[(30, 0)]), anomaly("a", "login", {"app": "5.2"}, world.window_ms))
+    world.go(Minute(bad=fails("login", [30], ("5.2", "Karta"))), anomaly("a", "login", {"app": "5.2"}, world.window_ms))
+    world.rest(3)
+    got = lead(world.store.cases["a"], world.store.ledger.values(), world.store.notices.values())
+    assert world.store.listed("a")[30].contact_ms is not None
+    assert (got.first_contact_ms, got.lead_ms, got.contacted) == (None, None, 0)
+    assert "first-contact" not in [entry.what for entry in world.store.timeline]
+
+
 def test_without_contacts_there_is_no_lead() -> None:
     world = World()
     world.go(None, anomaly("a", "login", {"app": "5.2"}, world.window_ms))

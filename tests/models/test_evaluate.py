@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from detector.config import WEEK_MS
-from models.evaluate import evaluate, lead_time_s, matches, weeks_within
+from models.evaluate import before_complaint_s, evaluate, matches, weeks_within
 
 PROBLEM: dict[str, Any] = {
     "name": "login-1",
@@ -65,7 +65,8 @@ def test_a_found_problem_is_judged_by_all_its_figures() -> None:
         "detected_at": CASE["detected_at"],
         "delay_s": 480.0,
         "first_complaint": PROBLEM["first_complaint"],
-        "lead_s": 720.0,
+        "before_complaint_s": 720.0,
+        "lead_s": None,
         "cause_planted": PROBLEM["where"],
         "cause_found": CASE["causes"],
         "cause_right": True,
@@ -108,7 +109,7 @@ def test_silence_lists_nobody() -> None:
     [found] = result["problems"]
     assert found["cause_right"] is True
     names = ("affected_planted", "affected_found", "precision", "recall", "confirmed_precision", "oracle_recall")
-    assert [found[name] for name in (*names, "told", "first_complaint", "lead_s")] == [None] * 9
+    assert [found[name] for name in (*names, "told", "first_complaint", "lead_s", "before_complaint_s")] == [None] * 10
 
 
 @pytest.mark.parametrize(
@@ -165,5 +166,10 @@ def test_a_week_counts_against_the_budget_only_beyond_it() -> None:
     assert weeks_within(2, [0, WEEK_MS, WEEK_MS + 1, 9 * WEEK_MS], 0, 2) == 1.0
 
 
-def test_lead_time_is_negative_where_customers_were_first() -> None:
-    assert lead_time_s("2026-03-02T10:25:00Z", "2026-03-02T10:20:00Z") == -300
+def test_the_time_before_a_complaint_is_negative_where_customers_were_first() -> None:
+    assert before_complaint_s("2026-03-02T10:25:00Z", "2026-03-02T10:20:00Z") == -300
+
+
+def test_the_lead_is_the_cases_own_and_not_the_truths() -> None:
+    found = evaluate([CASE | {"lead_s": 60.0}], {CASE["id"]: []}, {"seed": 1, "problems": [PROBLEM]})["problems"][0]
+    assert (found["lead_s"], found["before_complaint_s"]) == (60.0, 720.0)

@@ -363,6 +363,23 @@ def test_the_kill_switch_of_a_case_is_turned_only_as_its_page_showed_it_and_with
     assert kill_switch(store).reason == "worse"
 
 
+def test_a_case_with_a_holdout_shows_what_telling_changed_on_its_page_and_in_the_api(store: Store, ask: Asking) -> None:
+    before = the_case(store)
+    assert 'id="comparison"' not in page(ask, before)
+    assert ask("GET", f"/v1/cases/{before.id}").json()["comparison"] is None
+    counts = msgspec.structs.replace(
+        before.notices, holdout=200, holdout_contacts=40, compared=1_800, compared_contacts=180
+    )
+    store.commit(Effects(desk=DeskEffects(cases=[msgspec.structs.replace(before, notices=counts)])))
+    html = page(ask, before)
+    said = text_of(re.search(r'<div id="comparison".*?</div>', html, re.DOTALL)[0])  # type: ignore[index]
+    assert "held out: told later 200 40 (20%)" in said and "told at once 1,800 180 (10%)" in said
+    assert "avoided about 180 contacts" in said
+    found = ask("GET", f"/v1/cases/{before.id}").json()["comparison"]
+    assert (found["held_out_contacts"], found["others_contacts"], found["difference"]) == (40, 180, pytest.approx(0.1))
+    assert 0 < found["low"] < 0.1 < found["high"] and found["avoided"] == pytest.approx(180)
+
+
 # --- two at once --------------------------------------------------------------------------------------------------------
 
 

@@ -26,7 +26,7 @@ from streams.store.outlook import Group
 from streams.web.console import chart
 from streams.web.console.texts import text
 from streams.web.console.viewer import Viewer
-from streams.web.console.views import acts, hit, picture
+from streams.web.console.views import acts, hit, picture, story
 from streams.web.console.views import case as views
 from tests.servers.cases import T0, case
 
@@ -57,8 +57,8 @@ def test_a_share_in_words_is_near_the_share(bad: int, of: int) -> None:
 
 def test_a_case_that_is_over_says_from_when_to_when() -> None:
     found = case(1, onset_ms=T0, ended_ms=T0 + 20 * MINUTE, accounts=())
-    assert views.answer(found, [], EN).head == "Payments are declined · bank B1, from 09:00 WIB to 09:20 WIB."
-    assert views.answer(found, [], ID).head == "Pembayaran ditolak · bank B1, dari 09.00 WIB sampai 09.20 WIB."
+    assert views.answer(found, EN).head == "Payments are declined · bank B1, from 09:00 WIB to 09:20 WIB."
+    assert views.answer(found, ID).head == "Pembayaran ditolak · bank B1, dari 09.00 WIB sampai 09.20 WIB."
 
 
 @pytest.mark.parametrize(
@@ -73,12 +73,12 @@ def test_a_case_that_is_over_says_from_when_to_when() -> None:
 )
 def test_it_says_who_was_first_we_or_the_customers(first_contact_ms: int | None, contacts: int, said: str) -> None:
     found = case(0, onset_ms=T0, detected_ms=T0 + MINUTE, first_contact_ms=first_contact_ms, contacts=contacts)
-    assert views.answer(found, [], EN).found == said
+    assert views.answer(found, EN).found == said
 
 
 def test_where_nobody_can_be_named_the_numbers_are_told_instead() -> None:
     shift = Shift(quantile=0.5, observed=340.0, usual=210.0, values=1520)
-    found = views.answer(case(1, affected=None, shift=shift), [], EN)
+    found = views.answer(case(1, affected=None, shift=shift), EN)
     assert not found.numbers and found.instead == "median 340 of 1,520 values, usually 210"
 
 
@@ -98,6 +98,29 @@ def test_causes_are_told_with_other_names_of_the_same_cells() -> None:
     assert (all_.where, all_.share) == ("semua", 1.0)
 
 
+def held_out(out: int, calls: int, others: int, more: int) -> NoticeCounts:
+    return NoticeCounts(holdout=out, holdout_contacts=calls, compared=others, compared_contacts=more)
+
+
+@pytest.mark.parametrize(
+    ("counts", "english", "bahasa"),
+    [
+        (held_out(200, 40, 1_800, 180), "Telling at once avoided about 180 contacts.", "Langsung memberi tahu menghindarkan sekitar 180 kontak."),
+        (held_out(200, 2, 1_800, 180), "Telling at once brought about 162 contacts more.", "Langsung memberi tahu menambah sekitar 162 kontak."),
+        (held_out(20, 3, 180, 18), "Too few to tell a difference: between -6.1 and 26.3 percentage points (95 %).", "Terlalu sedikit untuk melihat perbedaan: antara -6,1 dan 26,3 poin persen (95 %)."),
+    ],
+)  # fmt: skip
+def test_what_a_holdout_shows_is_said_in_words(counts: NoticeCounts, english: str, bahasa: str) -> None:
+    found, other = (views.compared(case(1, notices=counts), viewer) for viewer in (EN, ID))
+    assert found is not None and other is not None
+    assert (found.says, other.says) == (english, bahasa)
+    assert [(side.n, side.called) for side in found.sides] == [
+        (counts.holdout, counts.holdout_contacts),
+        (counts.compared, counts.compared_contacts),
+    ]
+    assert views.compared(case(1), EN) is None
+
+
 # --- the story ----------------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +134,7 @@ def test_the_story_has_machine_and_people_newest_first() -> None:
         line("commented", 7, by="budi", detail="the bank knows"),
         line("dismissed", 8, by="budi", detail="not-a-problem"),
     ]
-    found = views.story_lines(entries, EN)
+    found = story.story_lines(entries, EN)
     assert [(entry.by, entry.what) for entry in found] == [
         ("budi", "dismissed: was no problem"),
         ("budi", "wrote"),
@@ -121,7 +144,7 @@ def test_the_story_has_machine_and_people_newest_first() -> None:
         ("", "case opened: payment: bank BNI"),
     ]
     assert found[1].said == "the bank knows" and found[4].until_ms == T0 + 2 * MINUTE
-    assert views.story_lines(entries, ID)[3].what == "tingkat: sedang → tinggi"
+    assert story.story_lines(entries, ID)[3].what == "tingkat: sedang → tinggi"
 
 
 @pytest.mark.parametrize(
@@ -141,18 +164,18 @@ def test_what_people_did_is_told_in_the_viewers_language(
     what: str, by: str, detail: str, english: str, bahasa: str
 ) -> None:
     entries = [line(what, by=by, detail=detail)]
-    assert views.story_lines(entries, EN)[0].what == english
-    assert views.story_lines(entries, ID)[0].what == bahasa
+    assert story.story_lines(entries, EN)[0].what == english
+    assert story.story_lines(entries, ID)[0].what == bahasa
 
 
 def test_a_line_of_a_kind_that_is_not_known_is_told_as_it_is() -> None:
-    assert views.story_lines([line("turned-blue", detail="x\u202ey")], EN)[0].what == "turned-blue: xy"
+    assert story.story_lines([line("turned-blue", detail="x\u202ey")], EN)[0].what == "turned-blue: xy"
 
 
 def test_what_happened_since_somebody_looked_is_what_they_have_not_seen() -> None:
     entries = [line("opened", 1), line("acknowledged", 2, by="ani"), line("notices", 3, detail="told 1, held 0")]
-    assert [entry.what for entry in views.since(entries, 1)] == ["acknowledged"]
-    assert views.since(entries, 2) == []
+    assert [entry.what for entry in story.since(entries, 1)] == ["acknowledged"]
+    assert story.since(entries, 2) == []
 
 
 # --- what may be done ---------------------------------------------------------------------------------------------------
@@ -268,11 +291,11 @@ def test_ticks_are_round_few_and_inside(begin: int, length: int, zone: str) -> N
 
 
 def test_marks_have_words_and_the_first_told_is_one_who_was_told() -> None:
-    story = [
+    told = [
         line("notices", 1, T0 + 2 * MINUTE, detail="told 0, held 9"),
         line("notices", 2, T0 + 3 * MINUTE, detail="told 4, held 0"),
     ]
-    marks = picture.marks(case(0, onset_ms=T0, first_contact_ms=T0 + 9 * MINUTE), story, EN)
+    marks = picture.marks(case(0, onset_ms=T0, first_contact_ms=T0 + 9 * MINUTE), told, EN)
     assert [(mark.word, mark.at_ms - T0) for mark in marks] == [
         ("Began 09:00", 0),
         ("Found 09:01", MINUTE),

@@ -87,7 +87,7 @@ def get_case(request: Request, id: CaseId, principal: Read) -> CaseInFull:
 def get_timeline(request: Request, id: CaseId, principal: Read) -> Timeline:
     """Tell what happened to a case, in order."""
     web = web_of(request)
-    return show(Timeline, items=documents.timeline_documents(web.store, case_of(web, id).id))
+    return show(Timeline, items=documents.timeline_documents(web.store, case_of(web, id)))
 
 
 @router.get("/v1/cases/{id}/evidence", operation_id="getEvidence", summary="Its numbers", responses=responses(404))

@@ -53,6 +53,19 @@ class NoticeCountsShown(Shown):
     compared: int = described("The others, with whom they are compared.")
 
 
+class ComparisonShown(Shown):
+    """What telling at once changed: those held out beside the others, whoever was really told."""
+
+    held_out: int = described("Customers held out.")
+    held_out_contacts: int = described("Of them contacted you since the onset.")
+    others: int = described("Customers they are compared with.")
+    others_contacts: int
+    difference: float = described("Share of contacts among those held out less that among the others.")
+    low: float = described("95 % interval of the difference.")
+    high: float
+    avoided: float = described("Estimate of the contacts that telling at once avoided; negative: it brought some.")
+
+
 class FactShown(Shown):
     id: str
     kind: FactKind
@@ -84,7 +97,12 @@ class CaseShown(Shown):
     evidence: EvidenceShown
     affected: AffectedCounts | None = described("null where nobody can be named.")
     notices: NoticeCountsShown
+    comparison: ComparisonShown | None = described("null where nobody is held out.")
     contacts: int = described("Affected customers who contacted you since the onset.")
+    first_contact_at: Time | None = described(
+        "When the first affected customer contacted you after a failure of their own."
+    )
+    lead_s: float | None = described("From `detected_at` to that contact, in seconds; negative: a customer was first.")
     verdict: Verdict | None
     assignee: str | None
     approval: Approval

@@ -26,9 +26,10 @@ from streams.web.api.commands import name_of
 from streams.web.console import chart
 from streams.web.console.base import page, viewer_for
 from streams.web.console.viewer import LANGUAGES, Viewer
-from streams.web.console.views import acts, hit, picture
+from streams.web.console.views import acts, engine, hit, picture
 from streams.web.console.views import case as views
 from streams.web.console.views.sending import seen as seen_switch
+from streams.web.console.views.story import SHOWN_LINES, story_lines
 from streams.web.context import Web, web_of
 from streams.web.problem import ProblemError
 
@@ -114,10 +115,11 @@ def show(
 ) -> Response:
     """Return a case's page."""
     web, viewer = web_of(request), viewer_for(request)
-    story = queries.timeline(web.store, case.id)
+    story = queries.story(web.store, case)
     found = _hits(web, case, wanted)
     person = wanted.person or next((row.id for row in found.rows if row.id), "")
-    lines = views.story_lines(story, viewer)
+    titles = engine.titles_of((in_force(web.store) or web.settings.config).signals, viewer.language)
+    lines = story_lines(story, viewer, case, titles)
     may = principal.may(Scope.OPERATE)
     return page(
         request,
@@ -127,7 +129,7 @@ def show(
         status=status,
         case=case,
         title=title_of(case, viewer.language),
-        answer=views.answer(case, story, viewer),
+        answer=views.answer(case, viewer),
         standing=views.standing(case, viewer),
         verbs=[verb.value for verb in acts.possible(case)] if may else [],
         seen={verb.value: acts.seen(case, verb) for verb in Verb}
@@ -139,6 +141,7 @@ def show(
         chips=views.chips(case, viewer.language),
         reasons=[views.reasons(account, viewer) for account in case.accounts],
         silences=views.silences(case),
+        comparison=views.compared(case, viewer),
         hits=found,
         counts=hit.counts(case),
         csv=f"/v1/cases/{quote(case.id)}/affected.csv{_query(_csv(wanted.who))}",
@@ -147,10 +150,10 @@ def show(
         preview=_preview(web, case, person, wanted.kind) if case.affected is not None else None,
         person=person,
         kinds=list(Kind),
-        lines=lines if wanted.story else lines[: views.SHOWN_LINES],
+        lines=lines if wanted.story else lines[:SHOWN_LINES],
         all_lines=len(lines),
         conflict=conflict,
-        meanwhile=[] if conflict is None else views.story_lines(conflict.entries, viewer),
+        meanwhile=[] if conflict is None else story_lines(conflict.entries, viewer, case, titles),
     )
 
 
@@ -301,7 +304,7 @@ def chart_svg(
     found = picture.picture(queries.evidence(web.store, case.id), wanted.signal, wanted.from_ms, wanted.to_ms)
     if found is None:
         raise ProblemError(404, "not-found", "this case has no numbers to draw")
-    story = queries.timeline(web.store, case.id)
+    story = queries.story(web.store, case)
     what = picture.looks(picture.drawing(case, story, found, viewer), "dark" if theme == "dark" else "light", size)
     etag = f'"{picture.stamp(what)}"'
     headers = {

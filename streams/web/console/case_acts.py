@@ -29,8 +29,9 @@ from streams.web.console.base import now_of, redirect, viewer_for
 from streams.web.console.case import Asked, CaseId, Conflict
 from streams.web.console.texts import text
 from streams.web.console.views import acts
-from streams.web.console.views import case as views
+from streams.web.console.views.engine import refusal_in_words
 from streams.web.console.views.sending import seen as seen_switch
+from streams.web.console.views.story import since
 from streams.web.context import Web, web_of
 from streams.web.problem import ProblemError
 
@@ -224,8 +225,8 @@ def _said(web: Web, case: Case, wish: Command) -> _Said:
 
 async def _moved_on(request: Request, principal: Principal, case: Case, verb: Verb, form: Given) -> Response:
     """Say what has changed since the form was made."""
-    story = await run_in_threadpool(queries.timeline, web_of(request).store, case.id)
-    entries = tuple(views.since(story, form.seen_seq)[:10])
+    story = await run_in_threadpool(queries.story, web_of(request).store, case)
+    entries = tuple(since(story, form.seen_seq)[:10])
     return await _again(request, principal, case, verb, Conflict(entries=entries, text=_typed(verb, form)), 409)
 
 
@@ -237,7 +238,7 @@ async def _refused(
     case = await run_in_threadpool(case_of, web, before.id)
     if acts.seen(case, verb) != form.seen:
         return await _moved_on(request, principal, case, verb, form)
-    detail = error.detail.removeprefix(f"case {case.id}: ")
+    detail = refusal_in_words(error.detail, viewer_for(request).language)
     return await _again(request, principal, case, verb, Conflict(detail=detail, text=_typed(verb, form)), 409)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from babel.numbers import format_decimal
 from markupsafe import Markup
 
-from streams.web.console.texts import audit, base, case, customer, inbox, reasons, sending, sign_in, signals
+from streams.web.console.texts import audit, base, case, customer, engine, inbox, reasons, sending, sign_in, signals
 from streams.web.console.viewer import Language
 
 TEXTS: Mapping[str, tuple[str, str]] = {
@@ -20,6 +20,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     **base.TEXTS,
     **case.TEXTS,
     **customer.TEXTS,
+    **engine.TEXTS,
     **inbox.TEXTS,
     **reasons.TEXTS,
     **sending.TEXTS,

@@ -222,8 +222,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ask.verdict": ("Verdict", "Penilaian"),
     "ask.merge": ("Let it go on as a part of another case", "Lanjutkan sebagai bagian dari kasus lain"),
     "ask.merge.says": (
-        "Its customers ({hit}) and what is still to come of it move into the other one. This can't be undone.",
-        "Pelanggannya ({hit}) dan kelanjutannya dipindah ke kasus itu. Tidak dapat dibatalkan.",
+        "Its customers ({hit}) and what is still to come of it move into the other one. “Split” takes it apart again.",
+        "Pelanggannya ({hit}) dan kelanjutannya dipindah ke kasus itu. “Pisahkan” memisahkannya lagi.",
     ),
     "ask.merge.label": ("Into", "Ke"),
     "ask.merge.none": ("There is no other unfinished case.", "Tidak ada kasus lain yang belum selesai."),
@@ -366,6 +366,27 @@ TEXTS: dict[str, tuple[str, str]] = {
     "facts.maintenance": ("maintenance", "pemeliharaan"),
     "facts.mute": ("mute", "dibisukan"),
     "silences": ("Why others were not told", "Mengapa yang lain tidak diberi tahu"),
+    "comparison": ("What telling changed", "Yang berubah karena diberi tahu"),
+    "comparison.customers": ("Customers", "Pelanggan"),
+    "comparison.called": ("Called", "Menghubungi"),
+    "comparison.others": ("told at once", "langsung diberi tahu"),
+    "comparison.out": ("held out: told later", "ditunda: diberi tahu belakangan"),
+    "comparison.avoided": (
+        "Telling at once avoided about {n} contact.|Telling at once avoided about {n} contacts.",
+        "Langsung memberi tahu menghindarkan sekitar {n} kontak.",
+    ),
+    "comparison.brought": (
+        "Telling at once brought about {n} contact more.|Telling at once brought about {n} contacts more.",
+        "Langsung memberi tahu menambah sekitar {n} kontak.",
+    ),
+    "comparison.unclear": (
+        "Too few to tell a difference: between {low} and {high} percentage points (95 %).",
+        "Terlalu sedikit untuk melihat perbedaan: antara {low} dan {high} poin persen (95 %).",
+    ),
+    "comparison.how": (
+        "Who is held out is drawn by lot; whoever was drawn counts, whatever else kept them from being told.",
+        "Yang ditunda dipilih secara acak; semua yang terpilih dihitung, apa pun alasan lain mereka tidak diberi tahu.",
+    ),
     # --- who is hit
     "who": ("Who is hit", "Siapa yang terdampak"),
     "who.all": ("all", "semua"),
@@ -452,15 +473,5 @@ TEXTS: dict[str, tuple[str, str]] = {
     "story.deployment": ("deployment", "rilis"),
     "story.maintenance": ("maintenance", "pemeliharaan"),
     "story.mute": ("mute", "dibisukan"),
-    "story.detail.sample": ("a sample of {n}", "{n} pelanggan dulu"),
-    "story.detail.severity": ("its severity is {severity}", "tingkatnya {severity}"),
-    "story.detail.waiting": ("{n} were told and still wait", "{n} sudah diberi tahu dan masih menunggu"),
-    "story.detail.told": ("{n} customers were told", "{n} pelanggan sudah diberi tahu"),
-    "story.detail.into": ("into {case}", "ke kasus {case}"),
-    "story.detail.from": ("{case} into this one", "{case} ke kasus ini"),
-    "story.detail.all": ("all", "semua"),
-    "story.detail.no customer who was hit has shown it": (
-        "no customer who was hit has shown it",
-        "belum ada pelanggan terdampak yang menunjukkannya",
-    ),
+    "story.opened.found": ("case opened, found at {at}", "membuka kasus, ditemukan {at}"),
 }

@@ -1,17 +1,16 @@
-"""What a case's page says: the answer in a sentence, how it was found, causes, why, and its story.
+"""What a case's page says: the answer in a sentence, how it was found, causes, and why.
 
 Rules of the file
 - Every number comes from the case's own document: nothing here counts the affected, who may be a million.
 - What an event or a person wrote is data, stripped of what can't be seen; the template escapes it.
 """
 
-import re
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
-from detector.desk.records import Approval, Case, CaseState, TimelineEntry
-from detector.desk.wording import clean
+from babel.numbers import format_decimal
+
+from detector.desk.kpi import comparison_of, lead_ms
+from detector.desk.records import Approval, Case, CaseState
 from detector.fields import duration_text
 from detector.signals import Mode
 from detector.watch.explanation import (
@@ -25,24 +24,11 @@ from detector.watch.explanation import (
 )
 from streams.store.documents import title_of
 from streams.web.console.formats import moment, span
-from streams.web.console.texts import TEXTS, text
+from streams.web.console.texts import text
 from streams.web.console.viewer import Viewer
 
 NEARLY_ALL, HARDLY_ANY = 0.95, 0.001
 _FRACTIONS = ((9, 10), (4, 5), (3, 4), (2, 3), (1, 2))
-_NOTICES = re.compile(r"told (?P<told>\d+), held (?P<held>\d+)")
-"""What the Desk writes of notices in a case's story."""
-_DETAILS = {
-    "sample": re.compile(r"a sample of (?P<n>[\d,]+)"),
-    "severity": re.compile(r"its severity is (?P<severity>low|medium|high|critical)"),
-    "waiting": re.compile(r"(?P<n>[\d,]+) were told and still wait"),
-    "told": re.compile(r"(?P<n>[\d,]+) customers were told"),
-    "into": re.compile(r"into (?P<case>[0-9a-f]+)"),
-    "from": re.compile(r"(?P<case>[0-9a-f]+) into this one"),
-}
-"""What else it writes there that is told in the viewer's language."""
-SHOWN_LINES = 60
-"""So many lines of a story are shown unless all are asked for."""
 
 
 def one_in(bad: float, of: float) -> tuple[int, int] | None:
@@ -94,7 +80,7 @@ class Answer:
     found: str
 
 
-def answer(case: Case, story: Sequence[TimelineEntry], viewer: Viewer) -> Answer:
+def answer(case: Case, viewer: Viewer) -> Answer:
     """Return the answer to "what is it, how bad is it"."""
     language, affected = viewer.language, case.affected
     numbers: tuple[Number, ...] = ()
@@ -110,7 +96,7 @@ def answer(case: Case, story: Sequence[TimelineEntry], viewer: Viewer) -> Answer
         instead = explain_in_words(case.accounts[0], language)[0]
     elif case.shift is not None:
         instead = shift_in_words(case.shift, language)
-    return Answer(_head(case, viewer), numbers, instead, _found(case, story, viewer))
+    return Answer(_head(case, viewer), numbers, instead, _found(case, viewer))
 
 
 def _head(case: Case, viewer: Viewer) -> str:
@@ -129,24 +115,16 @@ def _head(case: Case, viewer: Viewer) -> str:
 _SHARES = (Counted.FAILED, Counted.BEYOND)
 
 
-def _found(case: Case, story: Sequence[TimelineEntry], viewer: Viewer) -> str:
+def _found(case: Case, viewer: Viewer) -> str:
     language = viewer.language
     after = text("case.found", language, span=span(max(case.detected_ms - case.onset_ms, 0), language))
-    called = first_call_ms(case, story)
+    lead = lead_ms(case)
     if case.affected is None:
         return f"{after}."
-    if called is None:
+    if lead is None:
         return f"{after}; {text('case.found.none_called', language)}." if not case.contacts else f"{after}."
-    lead_ms = called - case.detected_ms
-    key = "case.found.before" if lead_ms > 0 else "case.found.after"
-    return f"{after}, {text(key, language, span=span(abs(lead_ms), language))}."
-
-
-def first_call_ms(case: Case, story: Sequence[TimelineEntry]) -> int | None:
-    """Return when the first affected customer called; of a case of an older version when that was noticed."""
-    if case.first_contact_ms is not None:
-        return case.first_contact_ms
-    return next((entry.at_ms for entry in story if entry.what == "first-contact"), None)
+    key = "case.found.before" if lead > 0 else "case.found.after"
+    return f"{after}, {text(key, language, span=span(abs(lead), language))}."
 
 
 # --- causes and why ---------------------------------------------------------------------------------------------------
@@ -241,81 +219,34 @@ def silences(case: Case) -> list[tuple[str, int]]:
     return sorted(case.notices.dropped.items(), key=lambda item: (-item[1], item[0]))
 
 
-# --- the story --------------------------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Side:
+    """One side of a holdout: how many, and how many of them contacted us."""
+
+    name: str
+    n: int
+    called: int
 
 
 @dataclass(frozen=True)
-class Line:
-    """A line of a case's story; `by` is empty where the machine did it, `until_ms` ends a stretch."""
+class Compared:
+    """What a holdout shows: both sides, and what that says."""
 
-    at_ms: int
-    until_ms: int | None
-    by: str
-    what: str
-    said: str
-    """What a person wrote."""
+    sides: tuple[Side, Side]
+    says: str
 
 
-def story_lines(entries: Sequence[TimelineEntry], viewer: Viewer) -> list[Line]:
-    """Return a case's story, newest first; a stretch of nothing but notices is one line with its sums."""
-    return list(_lines(entries, viewer))[::-1]
-
-
-def _lines(entries: Sequence[TimelineEntry], viewer: Viewer) -> Iterator[Line]:
-    language = viewer.language
-    for sums, group in groupby(entries, key=_is_of_notices):
-        stretch = list(group)
-        if not sums:
-            yield from (_line(entry, viewer) for entry in stretch)
-            continue
-        counts = [match for entry in stretch if (match := _NOTICES.fullmatch(entry.detail))]
-        told, held = (sum(int(match[name]) for match in counts) for name in ("told", "held"))
-        parts = [text(f"story.{key}", language, n=n) for key, n in (("told", told), ("held_back", held)) if n]
-        last_ms = stretch[-1].at_ms
-        yield Line(stretch[0].at_ms, last_ms if len(stretch) > 1 else None, "", ", ".join(parts), "")
-
-
-def _is_of_notices(entry: TimelineEntry) -> bool:
-    return entry.what == "notices" and not entry.by and _NOTICES.fullmatch(entry.detail) is not None
-
-
-def _line(entry: TimelineEntry, viewer: Viewer) -> Line:
-    language, detail = viewer.language, clean(entry.detail, 2_000)
-    by = clean(entry.by, 80)
-    if entry.what == "commented":
-        return Line(entry.at_ms, None, by, text("story.commented", language), detail)
-    if entry.what == "assigned":
-        nobody = detail == "nobody"
-        what = text("story.unassigned" if nobody else "story.assigned", language, to=detail)
-        return Line(entry.at_ms, None, by, what, "")
-    if entry.what in ("dismissed", "resolved") and f"verdict.{detail}" in TEXTS:
-        what = f"{text(f'story.{entry.what}', language)}: {text(f'verdict.{detail}', language)}"
-        return Line(entry.at_ms, None, by, what, "")
-    key = f"story.{entry.what}"
-    named = text(key, language) if key in TEXTS else entry.what
-    return Line(entry.at_ms, None, by, f"{named}: {_detail(detail, language)}" if detail else named, "")
-
-
-def _detail(detail: str, language: str) -> str:
-    """Return a detail of the machine's, with the severities in the viewer's words."""
-    before, arrow, after = detail.partition(" → ")
-    if arrow and f"severity.{before}" in TEXTS and f"severity.{after}" in TEXTS:
-        return f"{text(f'severity.{before}', language)} → {text(f'severity.{after}', language)}"  # type: ignore[arg-type]
-    for name, pattern in _DETAILS.items():
-        if found := pattern.fullmatch(detail):
-            values: dict[str, object] = dict(found.groupdict())
-            if "n" in values:
-                values["n"] = int(found["n"].replace(",", ""))
-            if "severity" in values:
-                values["severity"] = text(f"severity.{found['severity']}", language)  # type: ignore[arg-type]
-            return text(f"story.detail.{name}", language, **values)  # type: ignore[arg-type]
-    key = f"story.detail.{detail}"
-    return text(key, language) if key in TEXTS else detail  # type: ignore[arg-type]
-
-
-def since(entries: Sequence[TimelineEntry], seen_seq: int) -> list[TimelineEntry]:
-    """Return what happened to a case after what somebody has seen of it, newest first."""
-    return [entry for entry in entries if entry.seq > seen_seq and not _is_of_notices(entry)][::-1]
+def compared(case: Case, viewer: Viewer) -> Compared | None:
+    """Return what telling at once changed, where some customers were held out; None: nobody was."""
+    found, language = comparison_of(case), viewer.language
+    if found is None:
+        return None
+    bounds = {"low": found.low, "high": found.high}
+    points = {name: format_decimal(100 * value, "0.0", locale=language) for name, value in bounds.items()}
+    key = "avoided" if found.low > 0 else "brought" if found.high < 0 else "unclear"
+    says = text(f"comparison.{key}", language, n=abs(round(found.avoided)), **points)
+    sides = Side("out", found.held_out, found.held_out_contacts), Side("others", found.others, found.others_contacts)
+    return Compared(sides, says)
 
 
 def fact_span(from_ms: int, until_ms: int) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 import sqlalchemy as sa
 
 from detector.config import DAY_MS, HOUR_MS
+from detector.desk.kpi import lead_ms
 from detector.desk.records import Approval, Case, CaseState
 from detector.signals import Mode, Severity
 from detector.watch.explanation import place_in_words
@@ -96,7 +97,7 @@ class Row:
     """Notices that are held or on their way."""
     contacts: int
     lead_ms: int | None
-    """How long before the first contact it was detected; negative: after; None: nobody has been in touch."""
+    """As `detector.desk.kpi` has it: how long before the first contact about it it was found."""
     owner: str
 
     @property
@@ -144,7 +145,7 @@ def row_of(case: Case, language: str) -> Row:
         told=case.notices.told,
         waiting=case.notices.held + case.notices.queued,
         contacts=case.contacts,
-        lead_ms=None if case.first_contact_ms is None else case.first_contact_ms - case.detected_ms,
+        lead_ms=lead_ms(case),
         owner=case.assignee,
     )
 

@@ -12,7 +12,6 @@ from streams.web.console.chart import SIZES, Drawing, Mark, Theme
 from streams.web.console.formats import moment
 from streams.web.console.texts import text
 from streams.web.console.viewer import Viewer
-from streams.web.console.views.case import first_call_ms
 
 LEAST_WINDOWS = 8
 """Nobody zooms in further than this."""
@@ -128,7 +127,7 @@ def marks(case: Case, story: Sequence[TimelineEntry], viewer: Viewer) -> list[Ma
         "onset": case.onset_ms,
         "detected": case.detected_ms,
         "told": first("notices", zero="told 0,"),
-        "called": first_call_ms(case, story),
+        "called": case.first_contact_ms,
         "recovering": first("recovering"),
         "ended": case.ended_ms,
         "resolved": case.resolved_ms,

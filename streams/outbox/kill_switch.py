@@ -8,8 +8,11 @@ Promises
 - A running notifier looks before every message, and at least every second.
 - What waits stays waiting; nothing is dropped while the switch is on.
 - Who turned it, when and why is in the audit log.
+- Of two who turn it as they saw it (`turn_kill_switch`) at the same moment one does, and the other is told.
 """
 
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -39,8 +42,11 @@ def file_of(store: Store) -> Path:
 
 def kill_switch(store: Store) -> KillSwitch:
     """Return how the switch stands; what cannot be read counts as on."""
+    return _stands(store, store.meta(META))
+
+
+def _stands(store: Store, data: bytes | None) -> KillSwitch:
     file = file_of(store)
-    data = store.meta(META)
     kept = KillSwitch(False) if data is None else _decoded(data)
     if not file.exists():
         return kept
@@ -81,19 +87,79 @@ def set_kill_switch(store: Store, on: bool, by: str, reason: str = "", now_ms: i
             pass
     try:
         with store.transaction() as connection:
-            connection.execute(rows.upsert(t.meta), {"key": META, "value": data})
-            what = "kill-switch.on" if on else "kill-switch.off"
-            audit.record(connection, store.tenant, by, what, "", reason, now_ms)
+            _write(connection, store, after)
     except UnreachableError:
         if not written:
             raise
     if not on:
+        _remove(file)
+    return after
+
+
+class TurnedError(Exception):
+    """Somebody else has turned the switch meanwhile; nothing was done."""
+
+    def __init__(self, now: KillSwitch) -> None:
+        super().__init__("the kill switch has been turned meanwhile")
+        self.now = now
+
+
+def turn_kill_switch(
+    store: Store, on: bool, by: str, reason: str, now_ms: int, *, expected: Callable[[KillSwitch], bool]
+) -> KillSwitch:
+    """Turn the switch where it still stands as somebody saw it; returns how it stands then.
+
+    Looking and turning are one transaction of the store, its file with it.  Where the store can't be written to,
+    stopping works all the same: by the file.
+
+    Parameters
+    ----------
+    expected
+        Whether this is how it stood for whoever turns it.
+
+    Raises
+    ------
+    TurnedError
+        It stands otherwise by now.
+    UnreachableError
+        As `set_kill_switch` does.
+    """
+    after, file = KillSwitch(on, by, reason, now_ms), file_of(store)
+    try:
+        with store.transaction() as connection:
+            data = connection.execute(sa.select(t.meta.c.value).where(t.meta.c.key == META)).scalar_one_or_none()
+            before = _stands(store, None if data is None else bytes(data))
+            if not expected(before):
+                raise TurnedError(before)
+            _write(connection, store, after)
+            if on:
+                with suppress(OSError):
+                    file.write_bytes(msgspec.json.encode(after))
+            else:
+                _remove(file)
+    except UnreachableError:
+        if not on:
+            raise
         try:
-            file.unlink(missing_ok=True)
+            file.write_bytes(msgspec.json.encode(after))
         except OSError as error:
-            message = f"{file}: cannot be removed ({error.strerror}), so nothing is sent; remove it"
+            message = f"{file}: cannot be written ({error.strerror}), nor can the store: sending goes on"
             raise UnreachableError(message) from error
     return after
+
+
+def _write(connection: sa.Connection, store: Store, after: KillSwitch) -> None:
+    connection.execute(rows.upsert(t.meta), {"key": META, "value": msgspec.json.encode(after)})
+    what = "kill-switch.on" if after.on else "kill-switch.off"
+    audit.record(connection, store.tenant, after.by, what, "", after.reason, after.at_ms or 0)
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        message = f"{file}: cannot be removed ({error.strerror}), so nothing is sent; remove it"
+        raise UnreachableError(message) from error
 
 
 def killed(store: Store) -> bool:

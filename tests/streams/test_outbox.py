@@ -18,7 +18,14 @@ from detector.errors import ConfigError, UnreachableError, UsageError
 from streams.outbox import people
 from streams.outbox.channel import Line, OnUnknown, Outcome, Outgoing, Sent, available, load, load_line, masked
 from streams.outbox.channels.log import LogChannel
-from streams.outbox.kill_switch import file_of, kill_switch, killed, set_kill_switch
+from streams.outbox.kill_switch import (
+    TurnedError,
+    file_of,
+    kill_switch,
+    killed,
+    set_kill_switch,
+    turn_kill_switch,
+)
 from streams.store import audit, open_store
 from streams.store import tables as t
 from tests.streams.sending import FIRST_RETRY_MS, HOUR_MS, NOW_MS, Scripted, World, a_case, an_entry
@@ -411,6 +418,42 @@ def test_the_kill_switch_stops_what_is_claimed_and_not_handed_over(world: World)
     assert channel.handed == []
     row = world.row()
     assert (row.state, row.attempts) == ("waiting", 0)
+
+
+def test_the_kill_switch_is_looked_at_and_turned_in_one(world: World) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+    from threading import Barrier
+
+    before, start = kill_switch(world.store), Barrier(8)
+
+    def press(who: int) -> str:
+        start.wait()
+        try:
+            turn_kill_switch(world.store, True, f"cli:{who}", f"why {who}", NOW_MS + who, expected=before.__eq__)
+        except TurnedError as error:
+            return error.now.by
+        return "done"
+
+    with ThreadPoolExecutor(8) as pool:
+        came = list(pool.map(press, range(8)))
+    assert came.count("done") == 1
+    winner = f"cli:{came.index('done')}"
+    assert {who for who in came if who != "done"} == {winner}, "the others are told who was first"
+    assert kill_switch(world.store).by == winner and file_of(world.store).exists()
+    now = kill_switch(world.store)
+    turn_kill_switch(world.store, False, "cli:x", "", NOW_MS + 9, expected=now.__eq__)
+    assert not killed(world.store) and not file_of(world.store).exists()
+
+
+def test_sending_can_be_stopped_as_it_was_seen_where_the_store_can_not_be_written_to(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def locked(*_: object) -> None:
+        raise UnreachableError("locked")
+
+    monkeypatch.setattr("streams.outbox.kill_switch._write", locked)
+    turn_kill_switch(world.store, True, "cli:ani", "wrong words", NOW_MS, expected=lambda now: not now.on)
+    assert killed(world.store)
 
 
 def test_either_place_of_the_kill_switch_is_enough(world: World) -> None:

@@ -19,7 +19,7 @@ from starlette.concurrency import run_in_threadpool
 from detector.desk.commands import COMMENT_LENGTH, NAME_LENGTH
 from detector.desk.records import Case, Command, Verb, Verdict
 from streams.engines.operating import in_force
-from streams.outbox.kill_switch import kill_switch, set_kill_switch
+from streams.outbox.kill_switch import TurnedError, kill_switch, turn_kill_switch
 from streams.store import queries
 from streams.web.access import Operate, Principal
 from streams.web.api.cases import case_of
@@ -92,17 +92,20 @@ def _switch(request: Request, id: str, principal: Principal, form: Given, *, on:
     web, verb = web_of(request), acts.KILL if on else acts.RELEASE
     case, now = case_of(web, id), kill_switch(web.store)
     reason = form.text[:REASON_LENGTH]
-    if form.seen != seen_switch(now):
-        language = viewer_for(request).language
+    if on and form.seen == seen_switch(now) and not reason:
+        return shown.show(
+            request, principal, case, Asked(do=verb), conflict=Conflict(wrong="switch.no_reason"), status=422
+        )
+    try:
+        turn_kill_switch(
+            web.store, on, principal.who, reason, web.clock.now_ms(), expected=lambda now: seen_switch(now) == form.seen
+        )
+    except TurnedError as error:
+        now, language = error.now, viewer_for(request).language
         who = now.by.removeprefix("person:") or text("switch.somebody", language)
         how = text(f"switch.how.{'on' if now.on else 'off'}", language)
         conflict = Conflict(detail=text("conflict.switch", language, who=who, how=how), text=reason)
         return shown.show(request, principal, case, Asked(do=verb), conflict=conflict, status=409)
-    if on and not reason:
-        return shown.show(
-            request, principal, case, Asked(do=verb), conflict=Conflict(wrong="switch.no_reason"), status=422
-        )
-    set_kill_switch(web.store, on, principal.who, reason, web.clock.now_ms())
     return redirect(f"/cases/{quote(case.id)}", f"said.{verb}")
 
 

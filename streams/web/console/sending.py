@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Request, Response
 
 from detector.errors import UsageError
-from streams.outbox.kill_switch import kill_switch, set_kill_switch
+from streams.outbox.kill_switch import TurnedError, kill_switch, turn_kill_switch
 from streams.outbox.people import How, resume_channel, settle_unknown
 from streams.store import Store, audit, outgoing, queries
 from streams.store.documents import ERASED, rfc3339
@@ -248,15 +248,20 @@ def switch(request: Request, principal: Operate, given: Fields) -> Response:
     turn_on = given.get("on") == "1"
     reason = given.get("reason", "").replace("\0", "").strip()[:REASON_LENGTH]
     now = kill_switch(web.store)
-    if given.get("seen", "") != views.seen(now):
+    seen = given.get("seen", "")
+    if turn_on and seen == views.seen(now) and not reason:
+        problem = text("switch.no_reason", viewer.language)
+        return _page(request, problem=problem, status=422, do="stop")
+    try:
+        turn_kill_switch(
+            web.store, turn_on, principal.who, reason, web.clock.now_ms(), expected=lambda now: views.seen(now) == seen
+        )
+    except TurnedError as error:
+        now = error.now
         who = now.by.removeprefix("person:") or text("switch.somebody", viewer.language)
         how = text(f"switch.how.{'on' if now.on else 'off'}", viewer.language)
         problem = text("switch.conflict", viewer.language, who=who, how=how)
         return _page(request, problem=problem, status=409, reason=reason)
-    if turn_on and not reason:
-        problem = text("switch.no_reason", viewer.language)
-        return _page(request, problem=problem, status=422, do="stop")
-    set_kill_switch(web.store, turn_on, principal.who, reason, web.clock.now_ms())
     return redirect("/sending", "said.switch.on" if turn_on else "said.switch.off")
 
 

@@ -229,6 +229,16 @@ def test_a_refusal_is_a_page_for_a_browser(store: Store, language: Language) -> 
     run(test)
 
 
+def test_a_page_that_is_not_there_does_not_offer_to_load_it_again(store: Store) -> None:
+    async def test() -> None:
+        async with client(store, Scope.READ) as asked:
+            for path in ("/nowhere", "/cases/nosuchcase", "/?state=what"):
+                page = (await asked.get(path, headers=HTML)).text
+                assert text("error.back", "en") in page and text("error.again", "en") not in page
+
+    run(test)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("evil", EVIL)
 def test_what_stands_in_an_address_is_text_on_every_page(store: Store, evil: str) -> None:

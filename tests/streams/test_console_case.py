@@ -332,7 +332,7 @@ def test_the_kill_switch_is_in_sight_and_says_what_waits(store: Store, settings:
     case = the_case(store)
     with asking(store, Scope.OPERATE, web.app(store, settings=settings)) as ask:
         asked = page(ask, case, do="stop-sending")
-        assert "0 messages wait until it goes on" in text_of(asked)
+        assert "Nothing waits at the moment." in text_of(asked) and "0 messages wait" not in asked
         do(ask, case, "stop-sending", form_of(asked, "stop-sending") | {"text": "wrong words"})
         assert killed(store)
         html = page(ask, case, do="go-on-sending")
@@ -378,6 +378,30 @@ def test_a_case_with_a_holdout_shows_what_telling_changed_on_its_page_and_in_the
     found = ask("GET", f"/v1/cases/{before.id}").json()["comparison"]
     assert (found["held_out_contacts"], found["others_contacts"], found["difference"]) == (40, 180, pytest.approx(0.1))
     assert 0 < found["low"] < 0.1 < found["high"] and found["avoided"] == pytest.approx(180)
+
+
+def test_of_two_who_stop_all_sending_at_the_same_moment_one_does_and_one_is_told(store: Store, settings: Any) -> None:
+    store.set_meta("mode", b"live")
+    case = the_case(store)
+
+    async def both() -> list[httpx.Response]:
+        async with web.client(store, Scope.OPERATE, settings=settings) as client:
+            given = form_of((await client.get(f"/cases/{case.id}?do=stop-sending", headers=HTML)).text, "stop-sending")
+            path = f"/cases/{case.id}/stop-sending"
+            wishes = (client.post(path, data=given | {"text": f"why {n}"}, headers=FORM) for n in range(6))
+            return list(await asyncio.gather(*wishes))
+
+    answers = asyncio.run(both())
+    assert sorted(answer.status_code for answer in answers) == [303, *[409] * 5]
+    assert [entry.what for entry in audit.entries(store)].count("kill-switch.on") == 1
+
+
+def test_merging_says_that_a_split_takes_it_apart_again(store: Store, ask: Asking) -> None:
+    first = the_case(store)
+    other = msgspec.structs.replace(first, id="0123456789ab")
+    store.commit(Effects(desk=DeskEffects(cases=[other])))
+    asked = text_of(page(ask, first, do="merge"))
+    assert "“Split” takes it apart again." in asked and "can't be undone" not in asked
 
 
 # --- two at once --------------------------------------------------------------------------------------------------------

@@ -78,6 +78,10 @@ def test_the_story_of_a_run_has_failures_with_their_place_and_what_we_said_in_or
     assert found.numbers.told == 1 and found.numbers.cases == 1 and found.chosen is not None
     failed = [line for line in found.story if line.what == "failed"]
     assert len(failed) >= found.chosen.tries and all("BNI" in line.place for line in failed if line.at_ms)
+    config = in_force(ran)
+    assert config is not None
+    titles = {signal.title["en"] for signal in config.signals}
+    assert {line.kind for line in failed} <= titles, "the signal's title, not its name"
     told = next(line for line in found.story if line.what == "told" and line.kind == "problem")
     assert (told.kind, told.channel, told.outcome) == ("problem", "whatsapp", "simulated")
     assert min(line.at_ms for line in failed) < told.at_ms

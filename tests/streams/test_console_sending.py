@@ -258,6 +258,11 @@ def test_the_kill_switch_says_in_numbers_what_it_does_and_is_turned_once(store: 
     assert not kill_switch(store).on
 
 
+def test_where_nothing_waits_stopping_says_so(store: Store, ask: Asking) -> None:
+    said = text_of(page(ask, "/sending", do="stop"))
+    assert "Nothing waits at the moment." in said and "0 that wait" not in said
+
+
 def test_stopping_needs_a_reason(store: Store, ask: Asking) -> None:
     (form,) = forms(page(ask, "/sending", do="stop"), "/sending/switch")
     answer = post(ask, "/sending/switch", form | {"reason": "  "}, status=422)

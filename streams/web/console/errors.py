@@ -18,6 +18,7 @@ from streams.web.problem import MEDIA_TYPE
 NEXT_COOKIE = "tocsin_next"
 _NEXT_S = 900
 _NEXT_LENGTH = 1_500
+_PASSING = (409, 429)
 _NOT_PAGES = ("/v1/", "/u/", "/static/", "/sign-in", "/sign-out")
 
 
@@ -77,7 +78,8 @@ def _page(request: HTTPConnection, status: int, code: str, detail: str) -> Respo
         return to_sign_in(request)
     key = next((k for k in (f"error.{code}", f"error.{status}") if k in TEXTS), "error.other")
     reference = detail.rpartition(" ")[2] if code == "internal-error" else ""
-    return bare_page(request, "error.html", status, key=key, reference=reference, back=here_of(request))
+    again = status >= 500 or status in _PASSING or code == "csrf"  # what stays so is not asked for again
+    return bare_page(request, "error.html", status, key=key, reference=reference, back=here_of(request), again=again)
 
 
 def to_sign_in(request: HTTPConnection) -> Response:

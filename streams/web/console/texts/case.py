@@ -245,6 +245,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         "menunggu "
         "sampai dilanjutkan.",
     ),
+    "ask.stop-sending.says.none": (
+        "The kill switch: from now on nothing goes out to anybody, of no case and on no channel. Nothing waits at the "
+        "moment.",
+        "Sakelar darurat: mulai sekarang tidak ada pesan yang keluar, dari kasus dan kanal mana pun. Saat ini tidak "
+        "ada yang menunggu.",
+    ),
     "ask.stop-sending.do": ("Stop all sending", "Hentikan semua pengiriman"),
     "ask.go-on-sending": ("Go on sending", "Lanjutkan pengiriman"),
     "ask.go-on-sending.says": (
@@ -252,6 +258,7 @@ TEXTS: dict[str, tuple[str, str]] = {
         "checked again.",
         "{n} pesan yang menunggu akan dikirim, masing-masing diperiksa lagi.",
     ),
+    "ask.go-on-sending.says.none": ("Nothing waits at the moment.", "Saat ini tidak ada yang menunggu."),
     "ask.go-on-sending.do": ("Go on sending", "Lanjutkan pengiriman"),
     # --- what came of it
     "said.acknowledge": ("Acknowledged.", "Ditangani."),

@@ -40,10 +40,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "switch.stop.title": ("Stop all sending", "Hentikan semua pengiriman"),
     "switch.go.title": ("Let sending go on", "Lanjutkan pengiriman"),
     "switch.stop.says": (
-        "Within a second nothing more goes out to anybody, on any channel. {n} that waits stays where it is{by}.|"
-        "Within a second nothing more goes out to anybody, on any channel. {n} that wait stay where they are{by}.",
-        "Dalam satu detik tidak ada lagi yang keluar ke siapa pun, di kanal mana pun. {n} yang menunggu tetap di "
-        "tempatnya{by}.",
+        "Within a second nothing more goes out to anybody, on any channel.",
+        "Dalam satu detik tidak ada lagi yang keluar ke siapa pun, di kanal mana pun.",
+    ),
+    "switch.stop.waits": (
+        "{n} that waits stays where it is{by}.|{n} that wait stay where they are{by}.",
+        "{n} yang menunggu tetap di tempatnya{by}.",
     ),
     "switch.stop.under_way": (
         "{n} is on its way already and may still arrive.|{n} are on their way already and may still arrive.",

@@ -5,12 +5,13 @@ Rules of the file
 - What an event holds (ids, values) is data, stripped of what can't be seen; the template escapes it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from detector.config import Config
 from detector.desk.records import Case, Decision, Kind, LedgerRow, Notice, NoticeState
 from detector.desk.wording import clean
+from detector.signals import Signal
 from detector.watch.explanation import place_in_words
 from streams.outbox.channel import masked
 from streams.store import Store, pages, person, queries
@@ -20,6 +21,7 @@ from streams.store.documents import rule_of, title_of
 from streams.store.person import Doing
 from streams.store.queries import Delivery
 from streams.web.console.viewer import Language
+from streams.web.console.views.engine import called
 
 SHOWN_CASES = 50
 SHOWN_NOTICES = 200
@@ -141,7 +143,7 @@ class Line:
     what
         `failed`, `succeeded`, `contact`; `told`, `held`, `dropped`, `failed-notice`, `queued`; `delivery`.
     place
-        Where they failed: signal and cell in words; of a contact its channel.
+        Where they failed; of a contact its channel. `kind`: at what, the signal's title; of a notice what it says.
     """
 
     at_ms: int
@@ -276,14 +278,14 @@ def _story(
     moments = {row.last_success_ms, row.contact_ms, *(notice.when_ms for notice in notices)}
     spans += [(at_ms - at_ms % width_ms, at_ms + 1) for at_ms in sorted(filter(None, moments))]
     cut = (spans[0][1] - spans[0][0]) // width_ms > MOST_WINDOWS
-    dimensions = {signal.name: signal.dimensions for signal in config.signals}
+    signals = {signal.name: signal for signal in config.signals}
     # The single moments first: they are few.
     did = [
         one
         for one in person.doings(store, row.customer, spans[::-1], MOST_WINDOWS)
         if one.what == "contact" or one.signal in case.signals
     ]
-    lines = [_did(one, dimensions, language) for one in did] or list(_from_ledger(row))
+    lines = [_did(one, signals.get(one.signal), language) for one in did] or list(_from_ledger(row))
     attempts = pages.deliveries_of(store, [notice.id for notice in notices])
     for notice in notices:
         lines.append(_decided(notice))
@@ -291,12 +293,14 @@ def _story(
     return sorted(lines, key=lambda line: -line.at_ms), cut
 
 
-def _did(one: Doing, dimensions: Mapping[str, Sequence[str]], language: Language) -> Line:
+def _did(one: Doing, signal: Signal | None, language: Language) -> Line:
     if one.what == "contact":
         return Line(one.at_ms, "contact", place=clean(one.channel, TEXT))
-    where = dict(zip(dimensions.get(one.signal, ()), one.cell, strict=False))
+    where = {} if signal is None else dict(zip(signal.dimensions, one.cell, strict=False))
     place = place_in_words(where, language)
-    return Line(one.at_ms, one.what, kind=one.signal, place=clean(place, TEXT))
+    return Line(
+        one.at_ms, one.what, kind=one.signal if signal is None else called(signal, language), place=clean(place, TEXT)
+    )
 
 
 def _from_ledger(row: LedgerRow) -> Sequence[Line]:

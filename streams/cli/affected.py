@@ -1,6 +1,7 @@
 """`tocsin affected`: who is hit by a case, as a table, CSV or JSON."""
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -35,15 +36,20 @@ def command(case: str, as_csv: bool, db: str, as_json: bool) -> None:
         for line in spreadsheet.lines(documents):
             sys.stdout.write(line)
     elif documents:
-        rows = [_row(document) for document in documents]
-        spare = ("last_success", "first_failure", "probability")
-        common.print_table((*spreadsheet.COLUMNS, "notices"), rows, right=("probability", "tries"), spare=spare)
+        worth = [name for name in spreadsheet.WORTH if any(document[name] is not None for document in documents)]
+        rows = [_row(document, worth) for document in documents]
+        spare = ("last_success", "first_failure", "probability", *worth[:1])
+        columns = (*spreadsheet.COLUMNS, *worth, "notices")
+        right = [name for name in ("probability", "tries", "contract_value", "loss") if name in columns]
+        common.print_table(columns, rows, right=right, spare=spare)
     else:
         click.echo("Nobody can be named." if found.affected is None else "Nobody is listed.")
 
 
-def _row(document: dict[str, Any]) -> list[object]:
+def _row(document: dict[str, Any], worth: Sequence[str]) -> list[object]:
     from streams.store.spreadsheet import COLUMNS, decisions
 
     cells = {**document, "probability": f"{document['probability']:.2f}"}
-    return [*(cells[name] for name in COLUMNS), decisions(document)]
+    for name in ("contract_value", "loss"):
+        cells[name] = None if document[name] is None else f"{document[name]:,}"
+    return [*(cells[name] for name in (*COLUMNS, *worth)), decisions(document)]

@@ -84,6 +84,9 @@ def case_document(case: Case) -> Document:
         "contacts": case.contacts,
         "first_contact_at": rfc3339(case.first_contact_ms),
         "lead_s": lead_s(case),
+        "loss": None
+        if case.loss is msgspec.UNSET
+        else {"amount": values.units(case.loss.milli), "unit": case.loss.unit or None},
         "verdict": None if case.verdict is None else case.verdict.value,
         "assignee": case.assignee or None,
         "approval": case.approval.value,
@@ -207,8 +210,15 @@ def affected_documents(store: Store, case: str) -> list[Document]:
 def hit_documents(store: Store, case: str, hits: Sequence[Hit]) -> list[Document]:
     """Return these affected customers with what was decided to tell them, in the order given."""
     of = pages.notices_of(store, case, [hit.row.customer for hit in hits])
+    found = queries.get_case(store, case)
+    unit = None if found is None or found.loss is msgspec.UNSET else found.loss.unit or None
     return [
         ledger_document(hit.row, ERASED if hit.id is None else hit.id)
+        | {
+            "loss_unit": unit if hit.row.loss_milli else None,
+            "tier": hit.tier,
+            "contract_value": None if hit.contract_value_milli is None else values.units(hit.contract_value_milli),
+        }
         | {"notices": [_told(notice) for notice in of.get(hit.row.customer, ())]}
         for hit in hits
     ]
@@ -235,6 +245,7 @@ def ledger_document(row: LedgerRow, customer: str) -> Document:
         "tries": row.tries,
         "last_success": rfc3339(row.last_success_ms),
         "contact": rfc3339(row.contact_ms),
+        "loss": values.units(row.loss_milli) if row.loss_milli else None,
     }
 
 
@@ -347,13 +358,19 @@ def dump(store: Store) -> Iterator[Document]:
     with store.reading() as connection:
         cases = sa.select(t.cases).where(t.cases.c.tenant == store.tenant).order_by(t.cases.c.id)
         for row in connection.execute(cases).yield_per(100):
-            yield _rounded({"type": "case", **case_document(rows.case_of(row))})
+            yield _dumped({"type": "case", **case_document(rows.case_of(row))})
         for row in connection.execute(_with_names(t.ledger, store.tenant, *_LEDGER_ORDER)).yield_per(1_000):
             entry = rows.ledger_of(row)
             document = ledger_document(entry, _name(row))
-            yield _rounded({"type": "ledger", "case": entry.case, **document, "withdrawn": entry.withdrawn})
+            yield _dumped({"type": "ledger", "case": entry.case, **document, "withdrawn": entry.withdrawn})
         for row in connection.execute(_with_names(t.notices, store.tenant, *_NOTICE_ORDER)).yield_per(1_000):
             yield _rounded(_notice_document(rows.notice_of(row), _name(row)))
+
+
+def _dumped(document: Document) -> Document:
+    """Return a line of the dump; one that knows of no loss is as it was before there were any."""
+    known = {name: value for name, value in document.items() if name != "loss" or value is not None}
+    return dict(_rounded(known))
 
 
 def _with_names(table: sa.Table, tenant: str, *then: str) -> sa.Select[Any]:

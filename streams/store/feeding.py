@@ -98,15 +98,15 @@ def _customers(
     changed: Iterable[LedgerRow], before: Mapping[tuple[str, int], CustomerState | None], cases: Mapping[str, Case]
 ) -> Iterator[Told]:
     known = dict(before)
-    titles = {id: f.title_of(case) for id, case in cases.items() if case.mode is Mode.LIVE}
+    live = {id: case for id, case in cases.items() if case.mode is Mode.LIVE}
     for row in changed:
-        title = titles.get(row.case)
-        if title is None:
+        case = live.get(row.case)
+        if case is None:
             continue
         was, now = known.get((row.case, row.customer)), None if row.withdrawn else row.state
         known[row.case, row.customer] = now
         for kind in _moved(was, now):
-            yield Told(kind, row.case, f.customer_data(row, title))
+            yield Told(kind, row.case, f.customer_data(row, case))
 
 
 def _moved(was: CustomerState | None, now: CustomerState | None) -> list[f.FeedType]:

@@ -18,7 +18,7 @@ from detector.desk.records import Grade as GradeOf
 from detector.desk.records import Kind as KindOf
 from detector.desk.records import NoticeState as Outcome
 from detector.signals import Mode, Severity
-from streams.store.values import rfc3339
+from streams.store.values import rfc3339, units
 
 MAX_CAUSES = 20
 """So many of a case's causes stand in an event, which is to stay below 20 kB."""
@@ -35,6 +35,11 @@ class CauseData(msgspec.Struct, frozen=True):
     where: Annotated[dict[str, str], _is("Dimensions and their values; empty: everywhere.")]
     share_of_excess: Annotated[float, _is("Share of what is too much that lies there, 0 to 1.")]
     confidence: Annotated[float | None, _is("0 to 1.")]
+
+
+class LossData(msgspec.Struct, frozen=True):
+    amount: Annotated[float, _is("0: nothing is known to be lost.")]
+    unit: Annotated[str, _is("What it is counted in, such as `IDR`; may be empty.")]
 
 
 class NoticeSums(msgspec.Struct, frozen=True):
@@ -78,6 +83,10 @@ class CaseData(msgspec.Struct, frozen=True, kw_only=True):
     lead_s: Annotated[
         float | None, _is("From `detected_at` to that contact, in seconds; negative: a customer was first.")
     ]
+    loss: Annotated[
+        LossData | None,
+        _is("What failed for the confirmed customers: `amount`, `unit`; null where no signal names a loss."),
+    ]
     episode: Annotated[int, _is("Grows when it opens again.")]
     assignee: Annotated[str, _is("Who works on it; empty: nobody yet.")]
     approval: Annotated[
@@ -102,6 +111,8 @@ class CustomerData(msgspec.Struct, frozen=True, kw_only=True):
     tries: Annotated[int, _is("How often they failed.")]
     last_success: Annotated[str | None, _is("When it last worked for them.")]
     contact: Annotated[str | None, _is("When they first contacted you since the onset.")]
+    loss: Annotated[float | None, _is("The largest of their failed tries; null: not known.")]
+    loss_unit: Annotated[str | None, _is("What the loss is counted in.")]
 
 
 class NoticeData(msgspec.Struct, frozen=True, kw_only=True):
@@ -194,6 +205,7 @@ def case_data(case: Case) -> CaseData:
         contacts=case.contacts,
         first_contact_at=time(case.first_contact_ms),
         lead_s=None if lead is None else lead / 1_000,
+        loss=None if case.loss is msgspec.UNSET else LossData(units(case.loss.milli), case.loss.unit),
         episode=case.episode,
         assignee=case.assignee,
         approval=case.approval,
@@ -202,11 +214,12 @@ def case_data(case: Case) -> CaseData:
     )
 
 
-def customer_data(row: LedgerRow, title: str) -> CustomerData:
+def customer_data(row: LedgerRow, case: Case) -> CustomerData:
+    unit = None if case.loss is msgspec.UNSET else case.loss.unit or None
     return CustomerData(
         customer=row.customer,
         case=row.case,
-        title=title,
+        title=title_of(case),
         grade=row.grade,
         state=row.state,
         probability=row.probability,
@@ -215,6 +228,8 @@ def customer_data(row: LedgerRow, title: str) -> CustomerData:
         tries=row.tries,
         last_success=None if row.last_success_ms is None else rfc3339(row.last_success_ms),
         contact=None if row.contact_ms is None else rfc3339(row.contact_ms),
+        loss=units(row.loss_milli) if row.loss_milli else None,
+        loss_unit=unit if row.loss_milli else None,
     )
 
 

@@ -131,6 +131,8 @@ class Hit:
 
     row: LedgerRow
     id: str | None
+    tier: str | None = None
+    contract_value_milli: int | None = None
 
 
 def affected_page(
@@ -142,6 +144,7 @@ def affected_page(
     customer: int | None = None,
     told: bool | None = None,
     contacted: bool | None = None,
+    by_loss: bool = False,
     after: Place | None = None,
     limit: int = 50,
 ) -> Page[Hit]:
@@ -153,11 +156,14 @@ def affected_page(
         Only those who were told of the problem (in simulation, too), or only those who were not.
     contacted : bool, optional
         Only those who contacted us since the onset, or only those who did not.
+    by_loss : bool
+        Those of whom it is known what they lose, the largest loss first.
     after : Place, optional
-        (customer's hash,) of the last one of the page before.
+        (customer's hash,) of the last one of the page before; by loss (loss in thousandths, customer's hash).
     """
     table = t.ledger
-    named = sa.select(table, t.customer.c.id.label("name")).join_from(
+    worth = (t.customer.c.tier, t.customer.c.contract_value_milli)
+    named = sa.select(table, t.customer.c.id.label("name"), *worth).join_from(
         table,
         t.customer,
         (t.customer.c.tenant == table.c.tenant) & (t.customer.c.key == table.c.customer),
@@ -171,12 +177,20 @@ def affected_page(
         wanted = wanted.where(were_told() if told else ~were_told())
     if contacted is not None:
         wanted = wanted.where(table.c.contact_ms.is_not(None) if contacted else table.c.contact_ms.is_(None))
+    if by_loss:
+        # Not a parameter: what an index of some rows is good for is decided before parameters are known.
+        wanted = wanted.where(table.c.loss_milli > sa.literal_column("0"))
+    order = (table.c.loss_milli.desc(), table.c.customer.desc()) if by_loss else (table.c.customer,)
     if after is not None:
-        wanted = wanted.where(table.c.customer > after[0])
+        lower = sa.tuple_(table.c.loss_milli, table.c.customer) < sa.tuple_(*map(sa.literal, after))
+        wanted = wanted.where(lower if by_loss else table.c.customer > after[0])
     with store.reading() as connection:
-        found = connection.execute(wanted.order_by(table.c.customer).limit(limit + 1)).all()
-    hits = [Hit(rows.ledger_of(row), row.name) for row in found[:limit]]
-    return Page(hits, (hits[-1].row.customer,) if len(found) > limit else None)
+        found = connection.execute(wanted.order_by(*order).limit(limit + 1)).all()
+    hits = [Hit(rows.ledger_of(row), row.name, row.tier, row.contract_value_milli) for row in found[:limit]]
+    if len(found) <= limit:
+        return Page(hits)
+    last = hits[-1].row
+    return Page(hits, (last.loss_milli, last.customer) if by_loss else (last.customer,))
 
 
 def were_told() -> sa.Exists:

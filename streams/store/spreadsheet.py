@@ -9,6 +9,7 @@ from streams.store.documents import Document
 from streams.store.store import Store
 
 COLUMNS = ("customer", "grade", "state", "probability", "first_failure", "last_failure", "tries", "last_success")
+WORTH = ("tier", "contract_value", "loss", "loss_unit")
 PAGE = 1_000
 """Rows in memory at a time."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -41,9 +42,9 @@ def lines(affected: Iterable[Document]) -> Iterator[str]:
     """Yield the lines of the file, the header first."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow((*COLUMNS, "notices"))
+    writer.writerow((*COLUMNS, *WORTH, "notices"))
     for document in affected:
-        cells = (*(document[name] for name in COLUMNS), decisions(document))
+        cells = (*(document[name] for name in (*COLUMNS, *WORTH)), decisions(document))
         writer.writerow([guarded(cell) for cell in cells])
         yield buffer.getvalue()
         buffer.seek(0)
@@ -60,6 +61,7 @@ def affected_lines(
     state: str | None = None,
     told: bool | None = None,
     contacted: bool | None = None,
+    by_loss: bool = False,
 ) -> Iterator[str]:
     """Yield the file of those whom a case hit, a page in memory at a time, in an order of the store's own.
 
@@ -70,7 +72,14 @@ def affected_lines(
         after = None
         while True:
             page = pages.affected_page(
-                store, case, grade=grade, state=state, told=told, contacted=contacted, after=after, limit=PAGE
+                *(store, case),
+                grade=grade,
+                state=state,
+                told=told,
+                contacted=contacted,
+                by_loss=by_loss,
+                after=after,
+                limit=PAGE,
             )
             yield from documents.hit_documents(store, case, page.items)
             if page.next is None:

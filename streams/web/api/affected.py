@@ -1,6 +1,6 @@
 """Whom a case hit, and what was decided to tell them: in pages, or the whole list as CSV."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
@@ -35,6 +35,9 @@ class AffectedQuery(Which, Paged):
     """Which of the affected customers, in pages."""
 
     q: Line | None = described("One customer, by id or alias.", default=None)
+    sort: Literal["-loss"] | None = described(
+        "`-loss`: only those of whom it is known what they lose, the largest loss first.", default=None
+    )
 
 
 @router.get(
@@ -60,7 +63,9 @@ def list_affected(request: Request, id: CaseId, wanted: Annotated[AffectedQuery,
         except ProblemError:
             return show(AffectedPage, items=[], next=None)
     grade, state = wanted.grade and wanted.grade.value, wanted.state and wanted.state.value
-    after = cursor.decode(wanted.cursor, (int,), "affected")
+    by_loss = wanted.sort is not None
+    order = ("affected", "-loss") if by_loss else ("affected",)
+    after = cursor.decode(wanted.cursor, (int, int) if by_loss else (int,), *order)
     page = pages.affected_page(
         web.store,
         case.id,
@@ -69,11 +74,12 @@ def list_affected(request: Request, id: CaseId, wanted: Annotated[AffectedQuery,
         customer=customer,
         told=wanted.told,
         contacted=wanted.contacted,
+        by_loss=by_loss,
         after=after,
         limit=wanted.limit,
     )
     items = documents.hit_documents(web.store, case.id, page.items)
-    return show(AffectedPage, items=items, next=cursor.encode(page.next, "affected"))
+    return show(AffectedPage, items=items, next=cursor.encode(page.next, *order))
 
 
 @router.get(

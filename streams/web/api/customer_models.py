@@ -41,6 +41,7 @@ class HitShown(Shown):
     tries: int
     last_success: Time | None
     contact: Time | None
+    loss: Amount | None = described("The largest of their failed tries, in the case's unit; null: not known.")
     withdrawn: bool = described("Listed once, and not any more.")
     why: WhyCustomer
 

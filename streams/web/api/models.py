@@ -17,7 +17,7 @@ from detector.desk.records import (
 from detector.signals import Mode, Severity
 from detector.watch.control import FactKind
 from detector.watch.explanation import Counted
-from streams.web.api.kinds import Shown, Time, described
+from streams.web.api.kinds import Amount, Shown, Time, described
 
 Where = dict[str, str]
 
@@ -77,6 +77,11 @@ class FactShown(Shown):
     by: str
 
 
+class LossShown(Shown):
+    amount: Amount = described("0: nothing is known to be lost.")
+    unit: str | None
+
+
 class CaseShown(Shown):
     """A proactive case."""
 
@@ -103,6 +108,9 @@ class CaseShown(Shown):
         "When the first affected customer contacted you after a failure of their own."
     )
     lead_s: float | None = described("From `detected_at` to that contact, in seconds; negative: a customer was first.")
+    loss: LossShown | None = described(
+        "What failed for the confirmed customers, each one's largest try once; null: no signal of it names a loss."
+    )
     verdict: Verdict | None
     assignee: str | None
     approval: Approval
@@ -203,6 +211,10 @@ class AffectedCustomer(Shown):
     tries: int
     last_success: Time | None
     contact: Time | None
+    loss: Amount | None = described("The largest of their failed tries; null: not known.")
+    loss_unit: str | None
+    tier: str | None
+    contract_value: Amount | None
     notices: list[ToldShown]
 
 

@@ -77,10 +77,26 @@ def _is_complaint(message: Any) -> bool:
 
 
 def payments(
-    banks: dict[str, float], *, history: int = 150, broken: int = 14, per_minute: int = 60, customers: int = 1_200
+    banks: dict[str, float],
+    *,
+    history: int = 150,
+    broken: int = 14,
+    per_minute: int = 60,
+    customers: int = 1_200,
+    ago: int = 0,
+    prefix: str = "e",
 ) -> bytes:
-    """Return two and a half hours of payments up to now; at the end each bank declines this share of its own."""
-    now_ms, chance, lines = time.time_ns() // 1_000_000, random.Random(7), list[bytes]()  # noqa: TID251
+    """Return two and a half hours of payments up to now; at the end each bank declines this share of its own.
+
+    Parameters
+    ----------
+    ago
+        They end so many minutes before now.
+    prefix
+        Of the events' ids.
+    """
+    chance, lines = random.Random(f"7{prefix}" if prefix != "e" else 7), list[bytes]()
+    now_ms = time.time_ns() // 1_000_000 - ago * MINUTE_MS  # noqa: TID251
     names = ("BCA", "BNI", "BRI", "Mandiri", "Permata")
     for minute in range(history):
         start_ms = now_ms - (history - minute) * MINUTE_MS
@@ -88,7 +104,7 @@ def payments(
             bank = chance.choice(names)
             share = banks.get(bank, 0.02) if minute >= history - broken else 0.02
             event = {
-                "id": f"e{len(lines)}",
+                "id": f"{prefix}{len(lines)}",
                 "time": stamp(start_ms + moment),
                 "kind": "payment",
                 "customer": f"C-{chance.randrange(customers)}",

@@ -115,7 +115,10 @@ class CaseFile(msgspec.Struct, kw_only=True):
         units = [s.loss_unit or "" for s in configured if s.loss is not msgspec.UNSET]
         if not units and self.case.loss is not msgspec.UNSET:
             units = [self.case.loss.unit]
-        return Loss(self.ledger.lost_milli(), units[0]) if units else msgspec.UNSET
+        if not units:
+            return msgspec.UNSET
+        milli, customers = self.ledger.lost()
+        return Loss(milli, units[0], customers)
 
     def refresh(self, signal: Callable[[str], Signal | None]) -> Case:
         """Work out the case's row from its strands and its ledger; state and times of the lifecycle stay."""

@@ -289,11 +289,12 @@ class Ledger(msgspec.Struct, kw_only=True):
             self._make_losses()
             np.maximum.at(self["loss_milli"], rows, losses_milli)
 
-    def lost_milli(self) -> int:
-        """Return what the confirmed customers lose together, in thousandths."""
+    def lost(self) -> tuple[int, int]:
+        """Return what the confirmed customers lose together, in thousandths; and of how many of all a loss is known."""
         if not self._loses:
-            return 0
-        return min(total_milli(self["loss_milli"][self.active & self.confirmed]), MOST_TOTAL_MILLI)
+            return 0, 0
+        milli = total_milli(self["loss_milli"][self.active & self.confirmed])
+        return min(milli, MOST_TOTAL_MILLI), int((self.active & (self["loss_milli"] > 0)).sum())
 
     def _count(self, track: Track, failures: Ints, causes: Ints, strands: Ints, people_ms: int) -> None:
         """Keep the failures that are evidence: a customer's first in half an hour, as a retry tells nothing new.

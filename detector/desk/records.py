@@ -184,6 +184,8 @@ class Loss(msgspec.Struct, frozen=True):
     milli: int
     """In thousandths of the unit; 0: nothing is known to be lost."""
     unit: str = ""
+    customers: int = 0
+    """Of how many, likely ones too, a loss is known."""
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):

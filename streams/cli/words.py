@@ -109,7 +109,12 @@ def sentence(case: Case, zone: str) -> str:
         f"{case.notices.sent:,} {'notice' if case.notices.sent == 1 else 'notices'} went out",
         f"{case.contacts:,} contacted us",
     ]
-    return f"{head} {', '.join(parts)}."
+    loss = ""
+    if case.loss is not msgspec.UNSET and case.loss.milli:
+        from streams.store.amounts import about
+
+        loss = f" What failed was worth about {about(case.loss.milli, case.loss.unit, 'en')}."
+    return f"{head} {', '.join(parts)}.{loss}"
 
 
 def why_lines(case: Case) -> list[str]:

@@ -45,10 +45,10 @@ class Customer:
     phone: str
     consent: tuple[str, ...]
     known: bool
-    tier: str | None = None
-    contract_value_milli: int | None = None
     withdrawn: tuple[str, ...] = ()
     """What they want nothing on any more, whatever `consent` says."""
+    tier: str | None = None
+    contract_value_milli: int | None = None
 
     def address(self, channel: str) -> str:
         """Where this channel reaches them; "" where it can't, or where they do not consent to it."""

@@ -165,7 +165,7 @@ CASE_WITH_CARE = msgspec.structs.replace(
     approval=Approval.SAMPLE,
 )
 
-CASE_WITH_LOSS = msgspec.structs.replace(CASE, loss=Loss(84_000_000, "IDR"))
+CASE_WITH_LOSS = msgspec.structs.replace(CASE, loss=Loss(84_000_000, "IDR", 3))
 
 
 def log(payload: Any) -> LogRecord:

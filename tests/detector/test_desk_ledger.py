@@ -254,10 +254,10 @@ def test_a_customers_loss_is_their_largest_failed_try_and_a_retry_no_second_one(
     )
     rows = world.store.listed("a")
     assert {c: r.loss_milli for c, r in rows.items()} == {1: 700, 2: 50}
-    assert world.store.cases["a"].loss == Loss(750, "IDR")
+    assert world.store.cases["a"].loss == Loss(750, "IDR", 2)
     (changed,) = world.go(Minute(bad={"login": [(2, CELL, 900)]})).ledger
     assert (changed.customer, changed.loss_milli) == (2, 900)
-    assert world.store.cases["a"].loss == Loss(1_600, "IDR")
+    assert world.store.cases["a"].loss == Loss(1_600, "IDR", 2)
 
 
 def test_a_case_adds_up_its_confirmed_customers_only() -> None:
@@ -265,7 +265,7 @@ def test_a_case_adds_up_its_confirmed_customers_only() -> None:
     points = [point(T0, 2, 1.6)]
     world.go(None, anomaly("a", "login", WHERE, world.window_ms, points=points, rewrite=True))
     assert {r.grade for r in world.store.listed("a").values()} == {Grade.LIKELY}
-    assert world.store.cases["a"].loss == Loss(0, "IDR")
+    assert world.store.cases["a"].loss == Loss(0, "IDR", 2)
 
 
 def test_who_is_withdrawn_keeps_the_loss_that_they_showed_and_begins_anew_when_hit_again() -> None:

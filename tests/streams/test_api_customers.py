@@ -47,7 +47,7 @@ def put(ask: Asking, id: str, status: int = 200, **given: Any) -> Any:
 
 
 def test_a_customer_is_taken_in_as_a_row_of_a_file_is(ask: Asking) -> None:
-    worth = {"tier": "gold", "contract_value": 1_500_000}
+    worth: dict[str, Any] = {"tier": "gold", "contract_value": 1_500_000}
     taken = put(ask, "C-1", **ANI, **worth, consent=["email", "whatsapp"], aliases=["ani.s"])
     assert taken == {
         "id": "C-1",

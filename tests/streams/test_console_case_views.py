@@ -236,6 +236,7 @@ def test_counts_of_the_affected_are_the_cases_own() -> None:
     found = case(5, notices=NoticeCounts(told=11), contacts=2)
     assert hit.counts(found) == {
         "all": 20, "still_failing": 5, "recovered": 0, "confirmed": 15, "likely": 5, "told": 11, "untold": 9, "called": 2,
+        "lost": 0,
     }  # fmt: skip
     assert set(hit.counts(case(1, affected=None)).values()) == {None}
 

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import msgspec
@@ -15,10 +16,12 @@ from detector.desk.records import Affected, Case, CaseState, DeskEffects, Grade,
 from detector.desk.records import CustomerState as State
 from detector.pipeline import Effects
 from detector.signals import Mode, Severity
+from streams.cli.words import sentence
 from streams.store import Store, documents, feedtypes, open_store, pages, spreadsheet
 from streams.store.customers_csv import CustomerRow
 from streams.store.directory import CustomerDirectory
 from streams.store.tokens import Scope
+from streams.web.console.views import hit
 from tests.servers.asking import Asking, asking
 
 CASE = Case(
@@ -34,7 +37,7 @@ CASE = Case(
     detected_ms=2_000,
     opened_ms=2_000,
     affected=Affected(confirmed=6),
-    loss=Loss(84_000_250_500, "IDR"),
+    loss=Loss(84_000_250_500, "IDR", 4),
 )
 LOSSES = {1: 0, 2: 150_000_000, 3: 99_950, 4: 150_000_000, 5: 0, 6: 5_000}
 """By customer, in thousandths."""
@@ -113,8 +116,8 @@ def test_the_api_shows_worth_and_loss_and_pages_by_loss(ask: Asking) -> None:
     assert ask.get(path, status=422, sort="loss")["code"] == "invalid-request"
     (none,) = [one for one in ask.get(path)["items"] if one["customer"] == "C-1"]
     assert (none["loss"], none["loss_unit"]) == (None, None)
-    (hit,) = ask.get("/v1/customers/C-2")["cases"]
-    assert (hit["loss"], hit["case"]["loss"]["unit"]) == (150_000, "IDR")
+    (of,) = ask.get("/v1/customers/C-2")["cases"]
+    assert (of["loss"], of["case"]["loss"]["unit"]) == (150_000, "IDR")
 
 
 def test_the_file_has_worth_and_loss_with_its_unit(store: Store) -> None:
@@ -152,3 +155,61 @@ def test_the_dump_speaks_of_losses_only_where_there_are_any(store: Store) -> Non
     rows = [row(store, n, 0) for n in LOSSES]
     store.commit(Effects(desk=DeskEffects(cases=[plain], ledger=rows)))
     assert not any("loss" in line for line in documents.dump(store))
+
+
+# --- what people see --------------------------------------------------------------------------------------------------
+
+
+def shown(ask: Asking, path: str, language: str = "en", **params: object) -> str:
+    answer = ask("GET", path, params=params, headers={"Accept": "text/html", "Accept-Language": language})
+    return unescape(answer.text).replace("\u00a0", " ")
+
+
+@pytest.mark.parametrize(
+    ("language", "said", "cell", "worth"),
+    [
+        pytest.param("en", "What failed was worth about Rp 84 million.", "Rp 150,000", "gold · Rp 3", id="English"),
+        pytest.param("id", "Nilai yang gagal sekitar Rp 84 juta.", "Rp 150.000", "gold · Rp 3", id="Bahasa"),
+    ],
+)
+def test_a_cases_page_says_what_failed_was_worth_and_what_each_loses(
+    ask: Asking, language: str, said: str, cell: str, worth: str
+) -> None:
+    text = shown(ask, f"/cases/{CASE.id}", language)
+    assert all(words in text for words in (said, cell, worth))
+    assert f'href="/cases/{CASE.id}?who=lost#who"' in text
+
+
+def test_the_tab_of_those_who_lose_begins_with_the_largest_goes_on_and_gives_its_file(
+    ask: Asking, store: Store
+) -> None:
+    found = hit.hits(store, CustomerDirectory(store), CASE, who="lost", limit=3)
+    rest = hit.hits(store, CustomerDirectory(store), CASE, who="lost", after=found.next, limit=3)
+    assert [row.loss_milli for row in (*found.rows, *rest.rows)] == [150_000_000, 150_000_000, 99_950, 5_000]
+    assert found.next is not None and rest.next is None
+    place = ".".join(map(str, found.next))
+    text = shown(ask, f"/cases/{CASE.id}", who="lost", after=place)
+    assert "Rp 5" in text and "Rp 150,000" not in text
+    assert f'href="/v1/cases/{CASE.id}/affected.csv?sort=-loss"' in text
+    lines = ask("GET", f"/v1/cases/{CASE.id}/affected.csv", params={"sort": "-loss"}).text.splitlines()
+    assert len(lines) == 5
+    for strange in ("5", "a.b", "1.2.3", ".", f"1.{2**63}"):
+        assert "Rp 150,000" in shown(ask, f"/cases/{CASE.id}", who="lost", after=strange)
+
+
+def test_a_customers_page_has_tier_value_and_loss(ask: Asking) -> None:
+    text = shown(ask, "/customers/C-2")
+    assert "<dd>gold</dd>" in text and "<dd>3</dd>" in text
+    assert "Rp 150,000" in text
+
+
+def test_where_nothing_is_known_to_be_lost_the_page_does_not_speak_of_it(store: Store) -> None:
+    plain = msgspec.structs.replace(CASE, loss=msgspec.UNSET)
+    store.commit(Effects(desk=DeskEffects(cases=[plain], ledger=[row(store, n, 0) for n in LOSSES])))
+    with asking(store, Scope.READ) as ask:
+        text = shown(ask, f"/cases/{CASE.id}")
+    assert "Loss" not in text and "worth about" not in text and "who=lost" not in text
+
+
+def test_the_command_line_says_it_too(store: Store) -> None:
+    assert sentence(CASE, "Asia/Jakarta").replace("\u00a0", " ").endswith("What failed was worth about Rp 84 million.")

@@ -29,15 +29,15 @@ class Which(Given):
     state: CustomerState | None = None
     told: Flag | None = described("Whether they were told of the problem; null: either.", default=None)
     contacted: Flag | None = described("Whether they contacted you since the onset; null: either.", default=None)
+    sort: Literal["-loss"] | None = described(
+        "`-loss`: only those of whom it is known what they lose, the largest loss first.", default=None
+    )
 
 
 class AffectedQuery(Which, Paged):
     """Which of the affected customers, in pages."""
 
     q: Line | None = described("One customer, by id or alias.", default=None)
-    sort: Literal["-loss"] | None = described(
-        "`-loss`: only those of whom it is known what they lose, the largest loss first.", default=None
-    )
 
 
 @router.get(
@@ -99,7 +99,10 @@ def export_affected(
 def _file(request: Request, case: str, wanted: Which) -> StreamingResponse:
     grade, state = wanted.grade and wanted.grade.value, wanted.state and wanted.state.value
     store, told, contacted = web_of(request).store, wanted.told, wanted.contacted
-    lines = spreadsheet.affected_lines(store, case, grade=grade, state=state, told=told, contacted=contacted)
+    by_loss = wanted.sort is not None
+    lines = spreadsheet.affected_lines(
+        store, case, grade=grade, state=state, told=told, contacted=contacted, by_loss=by_loss
+    )
     headers = {
         "Content-Disposition": f'attachment; filename="affected-{case[:12]}.csv"',
         "X-Content-Type-Options": "nosniff",

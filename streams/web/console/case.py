@@ -17,7 +17,7 @@ from detector.errors import TocsinError, UsageError
 from streams.engines.operating import in_force
 from streams.outbox.kill_switch import kill_switch
 from streams.outbox.preview import preview
-from streams.store import queries
+from streams.store import pages, queries
 from streams.store.documents import Document, title_of
 from streams.store.standing import UNSETTLED, standing
 from streams.web.access import Principal, Read, Scope
@@ -48,7 +48,7 @@ class Asked:
 
     who: str = "all"
     q: str = ""
-    after: int | None = None
+    after: pages.Place | None = None
     do: str = ""
     signal: str = ""
     from_ms: int | None = None
@@ -76,7 +76,7 @@ def asked(request: Request) -> Asked:
     return Asked(
         who=given["who"] if given.get("who") in hit.WHO else "all",
         q=plain("q"),
-        after=whole("after"),
+        after=_place(given.get("after", "")),
         do=plain("do"),
         signal=plain("signal"),
         from_ms=whole("from"),
@@ -85,6 +85,14 @@ def asked(request: Request) -> Asked:
         kind=next((kind for kind in Kind if kind.value == given.get("kind")), Kind.PROBLEM),
         story=given.get("story") == "all",
     )
+
+
+def _place(text: str) -> pages.Place | None:
+    """Read where a page ended: numbers with points between them."""
+    parts = text.split(".")
+    if not all(_WHOLE.fullmatch(part) and -_STORED <= int(part) < _STORED for part in parts):
+        return None
+    return tuple(map(int, parts))
 
 
 @router.get("/cases/{id}")
@@ -184,12 +192,16 @@ class _Link:
 
 
 def _query(given: Mapping[str, object]) -> str:
-    query = urlencode({name: value for name, value in given.items() if value is not None})
+    texts = {n: ".".join(map(str, v)) if isinstance(v, tuple) else v for n, v in given.items()}
+    query = urlencode({name: value for name, value in texts.items() if value is not None})
     return f"?{query}" if query else ""
 
 
 def _csv(who: str) -> dict[str, object]:
-    return {name: str(value).lower() if value in (True, False) else value for name, value in hit.condition(who).items()}
+    wanted: dict[str, object] = {**hit.condition(who)}
+    if wanted.pop("by_loss", False):
+        wanted["sort"] = "-loss"
+    return {name: str(value).lower() if value in (True, False) else value for name, value in wanted.items()}
 
 
 def _hits(web: Web, case: Case, wanted: Asked) -> hit.Hits:

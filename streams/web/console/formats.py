@@ -8,10 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from babel.dates import format_date, format_time
-from babel.numbers import format_decimal, format_percent
+from babel.numbers import format_decimal, format_percent, is_currency
 from markupsafe import Markup
 
 from detector.desk.zones import local
+from streams.store import amounts
 from streams.store.values import rfc3339
 from streams.web.console.texts import form, text
 from streams.web.console.viewer import Language, Viewer
@@ -127,7 +128,7 @@ def filters() -> dict[str, Any]:
     """Return the Jinja filters; each takes the page's `viewer` out of the context.
 
     `ms | when` (both, as an element), `ms | moment`, `ms | date_moment`, `ms | ago`, `ms | span`; `n | number`,
-    `x | share`.
+    `x | share`, `milli | amount(unit)`, `unit | currency` ("" where it is none).
     """
     from jinja2 import pass_context
     from jinja2.runtime import Context
@@ -160,7 +161,13 @@ def filters() -> dict[str, Any]:
     def _share(context: Context, value: float | None) -> str:
         return share(value, context["viewer"])
 
+    @pass_context
+    def _amount(context: Context, milli: int, unit: str) -> str:
+        return amounts.exact(milli, unit, context["viewer"].language)
+
     return {
+        "amount": _amount,
+        "currency": lambda unit: unit if is_currency(unit) else "",
         "when": _when,
         "moment": _moment,
         "date_moment": _date_moment,

@@ -48,6 +48,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "customer.name": ("Name", "Nama"),
     "customer.email": ("E-mail", "Surel"),
     "customer.phone": ("Phone", "Telepon"),
+    "customer.tier": ("Tier", "Tingkat"),
+    "customer.contract_value": ("Contract value", "Nilai kontrak"),
     "customer.language": ("Language", "Bahasa"),
     "customer.zone": ("Time zone", "Zona waktu"),
     "customer.zone.now": ("{zone}, {at} there now", "{zone}, kini {at} di sana"),

@@ -7,6 +7,7 @@ Rules of the file
 
 from dataclasses import dataclass
 
+import msgspec
 from babel.numbers import format_decimal
 
 from detector.desk.kpi import comparison_of, lead_ms
@@ -22,10 +23,11 @@ from detector.watch.explanation import (
     place_in_words,
     shift_in_words,
 )
+from streams.store import amounts
 from streams.store.documents import title_of
 from streams.web.console.formats import moment, span
 from streams.web.console.texts import text
-from streams.web.console.viewer import Viewer
+from streams.web.console.viewer import Language, Viewer
 
 NEARLY_ALL, HARDLY_ANY = 0.95, 0.001
 _FRACTIONS = ((9, 10), (4, 5), (3, 4), (2, 3), (1, 2))
@@ -72,12 +74,15 @@ class Answer:
         Where nobody can be named: what was seen.
     found
         How soon it was found, beside the first who called.
+    loss
+        About how much what failed was worth; "" where that is not known.
     """
 
     head: str
     numbers: tuple[Number, ...]
     instead: str
     found: str
+    loss: str = ""
 
 
 def answer(case: Case, viewer: Viewer) -> Answer:
@@ -96,7 +101,13 @@ def answer(case: Case, viewer: Viewer) -> Answer:
         instead = explain_in_words(case.accounts[0], language)[0]
     elif case.shift is not None:
         instead = shift_in_words(case.shift, language)
-    return Answer(_head(case, viewer), numbers, instead, _found(case, viewer))
+    return Answer(_head(case, viewer), numbers, instead, _found(case, viewer), _loss(case, language))
+
+
+def _loss(case: Case, language: Language) -> str:
+    if case.loss is msgspec.UNSET or not case.loss.milli:
+        return ""
+    return text("case.loss", language, amount=amounts.about(case.loss.milli, case.loss.unit, language))
 
 
 def _head(case: Case, viewer: Viewer) -> str:

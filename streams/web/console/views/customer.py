@@ -8,6 +8,8 @@ Rules of the file
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from detector.config import Config
 from detector.desk.records import Case, Decision, Kind, LedgerRow, Notice, NoticeState
 from detector.desk.wording import clean
@@ -62,6 +64,8 @@ class Person:
     clear: bool
     consents: tuple[Consent, ...]
     opted_out: bool
+    tier: str = ""
+    contract_value_milli: int | None = None
 
     @property
     def seen(self) -> str:
@@ -85,6 +89,8 @@ def person_of(found: Customer, channels: Sequence[str], *, clear: bool) -> Perso
         clear=clear,
         consents=tuple(Consent(name, name in channels, _why_not(found, name)) for name in every),
         opted_out=ALL_CHANNELS in found.withdrawn,
+        tier=clean(found.tier or "", TEXT),
+        contract_value_milli=found.contract_value_milli,
     )
 
 
@@ -132,6 +138,8 @@ class Hit:
     contact_ms: int | None
     withdrawn: bool
     told: Told
+    loss_milli: int = 0
+    loss_unit: str = ""
 
 
 @dataclass(frozen=True)
@@ -184,6 +192,9 @@ class Numbers:
 class Seen:
     """Everything of a customer that a page shows."""
 
+    unit: str
+    """What losses are counted in, by the configuration; "" where no signal names one."""
+
     numbers: Numbers
     hits: tuple[Hit, ...]
     chosen: Hit | None
@@ -204,7 +215,8 @@ def seen(store: Store, config: Config, key: int, language: Language, *, case: st
     if hits:
         of, row = found[chosen]
         story, cut = _story(store, config, of, row, notices.get(of.id, ()), language)
-    return Seen(numbers(hits), hits, hits[chosen] if hits else None, tuple(story), cut)
+    unit = next((s.loss_unit or "" for s in config.signals if s.loss is not msgspec.UNSET), "")
+    return Seen(unit, numbers(hits), hits, hits[chosen] if hits else None, tuple(story), cut)
 
 
 def _chosen(hits: Sequence[Hit], case: str) -> int:
@@ -251,6 +263,8 @@ def _hit(case: Case, row: LedgerRow, notices: Sequence[Notice], language: Langua
         contact_ms=row.contact_ms,
         withdrawn=row.withdrawn,
         told=_told(case, row, notices),
+        loss_milli=row.loss_milli,
+        loss_unit="" if case.loss is msgspec.UNSET else case.loss.unit,
     )
 
 

@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from detector.desk.records import Case, CustomerState, Decision, Grade, LedgerRow, Notice, NoticeState
+import msgspec
+
+from detector.desk.records import Case, CustomerState, Decision, Grade, Notice, NoticeState
 from detector.errors import UsageError
 from streams.store import Store, pages
 from streams.store.directory import CustomerDirectory
-from streams.store.pages import Place
+from streams.store.pages import Hit, Place
 
 ROWS = 20
 
-WHO = ("all", "still_failing", "recovered", "confirmed", "likely", "told", "untold", "called")
+WHO = ("all", "still_failing", "recovered", "confirmed", "likely", "told", "untold", "called", "lost")
 """Which of the affected: each is a condition that the store finds, and a number of the case's."""
 
 
@@ -41,6 +44,9 @@ class Row:
     tries: int
     last_success_ms: int | None
     contact_ms: int | None
+    loss_milli: int
+    tier: str
+    contract_value_milli: int | None
     said: tuple[Said, ...]
 
 
@@ -49,9 +55,14 @@ class Hits:
     """A page of the affected; `next` is None on the last one."""
 
     rows: Sequence[Row]
-    next: int | None
+    next: Place | None
     unknown: bool = False
     """A customer was asked for whom nobody knows, or whom the case did not hit."""
+
+    @property
+    def worth(self) -> bool:
+        """Whether it is known of one of them what they are worth."""
+        return any(row.tier or row.contract_value_milli is not None for row in self.rows)
 
 
 def counts(case: Case) -> dict[str, int | None]:
@@ -69,11 +80,12 @@ def counts(case: Case) -> dict[str, int | None]:
         "told": case.notices.told,
         "untold": everyone - case.notices.told,
         "called": case.contacts,
+        "lost": 0 if case.loss is msgspec.UNSET else case.loss.customers,
     }
 
 
 def condition(who: str) -> dict[str, str | bool]:
-    """Return the condition of one of `WHO`, as `pages.affected_page` and the CSV file take it.
+    """Return the condition of one of `WHO`, as `pages.affected_page` takes it.
 
     Examples
     --------
@@ -85,6 +97,8 @@ def condition(who: str) -> dict[str, str | bool]:
             return {"told": who == "told"}
         case "called":
             return {"contacted": True}
+        case "lost":
+            return {"by_loss": True}
         case Grade.CONFIRMED.value | Grade.LIKELY.value:
             return {"grade": who}
         case CustomerState.STILL_FAILING.value | CustomerState.RECOVERED.value:
@@ -99,7 +113,7 @@ def hits(
     *,
     who: str = "all",
     search: str = "",
-    after: int | None = None,
+    after: Place | None = None,
     limit: int = ROWS,
 ) -> Hits:
     """Return some of those whom a case hit.
@@ -108,8 +122,8 @@ def hits(
     ----------
     search : str
         A customer's id or alias; "": everyone of `who`.
-    after : int, optional
-        Where the page before ended.
+    after : Place, optional
+        Where the page before ended; a place of another list begins anew.
     """
     customer: int | None = None
     if search:
@@ -117,17 +131,18 @@ def hits(
             customer = directory.find(search)
         except UsageError:
             return Hits([], None, unknown=True)
-    place: Place | None = None if after is None else (after,)
-    found = pages.affected_page(store, case.id, customer=customer, after=place, limit=limit, **condition(who))  # type: ignore[arg-type]
+    wanted: dict[str, Any] = condition(who)
+    place = after if after is not None and len(after) == (2 if who == "lost" else 1) else None
+    found = pages.affected_page(store, case.id, customer=customer, after=place, limit=limit, **wanted)
     of = pages.notices_of(store, case.id, [hit.row.customer for hit in found.items])
-    rows = [_row(hit.row, hit.id, of.get(hit.row.customer, ())) for hit in found.items]
-    end = None if found.next is None else int(found.next[0])
-    return Hits(rows, end, unknown=customer is not None and not rows)
+    rows = [_row(hit, of.get(hit.row.customer, ())) for hit in found.items]
+    return Hits(rows, found.next, unknown=customer is not None and not rows)
 
 
-def _row(row: LedgerRow, id: str | None, notices: Sequence[Notice]) -> Row:
+def _row(hit: Hit, notices: Sequence[Notice]) -> Row:
+    row = hit.row
     return Row(
-        id=id,
+        id=hit.id,
         confirmed=row.grade is Grade.CONFIRMED,
         state=row.state.value,
         probability=row.probability,
@@ -136,6 +151,9 @@ def _row(row: LedgerRow, id: str | None, notices: Sequence[Notice]) -> Row:
         tries=row.tries,
         last_success_ms=row.last_success_ms,
         contact_ms=row.contact_ms,
+        loss_milli=row.loss_milli,
+        tier=hit.tier or "",
+        contract_value_milli=hit.contract_value_milli,
         said=tuple(_said(notice) for notice in notices),
     )
 

@@ -94,6 +94,8 @@ signals:
     what: {en: payment, id: pembayaran}
     events: {kind: payment}
     bad: {outcome: declined}
+    loss: amount
+    loss_unit: IDR
     measure: share
     dimensions: [<payment-declines>]
     window: 1m

@@ -95,18 +95,19 @@ def test_check_warns_of_what_will_not_work_well_and_says_ok(shop: Path, capsys: 
 
 def test_check_reads_the_customer_directory(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (shop / "customers.csv").open("a", encoding="utf-8") as file:
-        file.write("c-1004,Rina,id,Asia/Jakrta,,,,\nc-1001,Budi,id,,,,,\n")
+        file.write("c-1004,Rina,id,Asia/Jakrta,,,,,,\nc-1001,Budi,id,,,,,,,\nc-1005,Eko,id,,,,,gold,much,\n")
     code, found = check(capsys, shop)
     assert (code, found["ok"]) == (0, True)
     assert [(w["path"], w["found"]) for w in found["warnings"]] == [
         ("customers.csv: line 5: time_zone", "'Asia/Jakrta'"),
         ("customers.csv: line 6: id", "'c-1001'"),
+        ("customers.csv: line 7: contract_value", "'much'"),
     ]
 
 
 def test_many_bad_rows_are_summed_up(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with (shop / "customers.csv").open("a", encoding="utf-8") as file:
-        file.write("c-1001,Budi,id,,,,,\n" * 50)
+        file.write("c-1001,Budi,id,,,,,,,\n" * 50)
     _, found = check(capsys, shop)
     assert len(found["warnings"]) == 21
     assert found["warnings"][-1]["found"] == "30 more bad rows"

@@ -114,6 +114,10 @@ def test_the_api_shows_worth_and_loss_and_pages_by_loss(ask: Asking) -> None:
     assert rest["next"] is None
     assert ask.get(path, status=422, cursor=first["next"])["code"] == "invalid-cursor"
     assert ask.get(path, status=422, sort="loss")["code"] == "invalid-request"
+    for also in ({"grade": "likely"}, {"state": "hit"}, {"told": "true"}, {"contacted": "false"}):
+        (name,) = also
+        for of in (path, f"{path}.csv"):
+            assert ask.get(of, status=422, sort="-loss", **also)["detail"].startswith(f"query.{name}: expected nothing")
     (none,) = [one for one in ask.get(path)["items"] if one["customer"] == "C-1"]
     assert (none["loss"], none["loss_unit"]) == (None, None)
     (of,) = ask.get("/v1/customers/C-2")["cases"]
@@ -199,7 +203,7 @@ def test_the_tab_of_those_who_lose_begins_with_the_largest_goes_on_and_gives_its
 
 def test_a_customers_page_has_tier_value_and_loss(ask: Asking) -> None:
     text = shown(ask, "/customers/C-2")
-    assert "<dd>gold</dd>" in text and "<dd>3</dd>" in text
+    assert "<dd>gold</dd>" in text and "<dd>Rp 3</dd>" in text
     assert "Rp 150,000" in text
 
 

@@ -30,8 +30,20 @@ class Which(Given):
     told: Flag | None = described("Whether they were told of the problem; null: either.", default=None)
     contacted: Flag | None = described("Whether they contacted you since the onset; null: either.", default=None)
     sort: Literal["-loss"] | None = described(
-        "`-loss`: only those of whom it is known what they lose, the largest loss first.", default=None
+        "`-loss`: only those of whom it is known what they lose, the largest loss first. Not with `grade`, `state`, "
+        "`told` or `contacted`.",
+        default=None,
     )
+
+
+def _by_loss(wanted: Which) -> bool:
+    """Whether the list is by loss: as a whole only, or it would be looked through for the few that are wanted."""
+    if wanted.sort is None:
+        return False
+    for name in ("grade", "state", "told", "contacted"):
+        if getattr(wanted, name) is not None:
+            raise ProblemError(422, "invalid-request", f"query.{name}: expected nothing beside sort=-loss")
+    return True
 
 
 class AffectedQuery(Which, Paged):
@@ -63,7 +75,7 @@ def list_affected(request: Request, id: CaseId, wanted: Annotated[AffectedQuery,
         except ProblemError:
             return show(AffectedPage, items=[], next=None)
     grade, state = wanted.grade and wanted.grade.value, wanted.state and wanted.state.value
-    by_loss = wanted.sort is not None
+    by_loss = _by_loss(wanted)
     order = ("affected", "-loss") if by_loss else ("affected",)
     after = cursor.decode(wanted.cursor, (int, int) if by_loss else (int,), *order)
     page = pages.affected_page(
@@ -99,7 +111,7 @@ def export_affected(
 def _file(request: Request, case: str, wanted: Which) -> StreamingResponse:
     grade, state = wanted.grade and wanted.grade.value, wanted.state and wanted.state.value
     store, told, contacted = web_of(request).store, wanted.told, wanted.contacted
-    by_loss = wanted.sort is not None
+    by_loss = _by_loss(wanted)
     lines = spreadsheet.affected_lines(
         store, case, grade=grade, state=state, told=told, contacted=contacted, by_loss=by_loss
     )

@@ -65,7 +65,16 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path, capsys: pytest.CaptureFi
 
     assert main(["demo", *size]) == 0
     text = capsys.readouterr().out
-    for words in ("detected after", "first complaint", "Halo ", "Hi ", "Its cases", "in the browser", "false case"):
+    for words in (
+        "detected after",
+        "planted complaint",
+        "lead",
+        "Halo ",
+        "Hi ",
+        "Its cases",
+        "in the browser",
+        "false case",
+    ):
         assert words in text
     assert f"\n  tocsin cases --all --db '{folder / 'tocsin.db'}'\n" in text
     assert text.endswith(f"\n  tocsin run --config '{folder}' --db '{folder / 'tocsin.db'}'\n")

@@ -59,11 +59,6 @@ class Hits:
     unknown: bool = False
     """A customer was asked for whom nobody knows, or whom the case did not hit."""
 
-    @property
-    def worth(self) -> bool:
-        """Whether it is known of one of them what they are worth."""
-        return any(row.tier or row.contract_value_milli is not None for row in self.rows)
-
 
 def counts(case: Case) -> dict[str, int | None]:
     """Return how many each of `WHO` are; None where the case does not say."""

@@ -84,7 +84,9 @@ def test_a_case_is_shown_with_its_evidence_and_story(tocsin: Tocsin, case: str) 
     assert "Why we think so\n  payment-declines, bank = BNI\n    " in text
     assert " failed where " in text and "passed the threshold of" in text
     full = tocsin.json("cases", "show", case)
-    assert full["timeline"][0]["what"] == "opened"
+    told = [(entry["at"], entry["what"]) for entry in full["timeline"]]
+    assert [at for at, _ in told] == sorted(at for at, _ in told)
+    assert (full["opened_at"], "opened") in told
     (why,) = full["why"]
     assert (why["signal"], why["counted"], why["causes"][0]["where"]) == ("payment-declines", "failed", {"bank": "BNI"})
     assert why["score_nats"] > why["threshold_nats"] > 0

@@ -158,6 +158,8 @@ def customer_row(key: int) -> rows.Row:
         "email": f"c{key}@shop.example",
         "phone": f"+62811{key:08d}",
         "consent": "whatsapp email",
+        "tier": "gold",
+        "contract_value_milli": 1_000 * key,
         "known": 1,
     }
 

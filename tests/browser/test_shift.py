@@ -120,7 +120,7 @@ def test_a_whole_shift(running: Service, mail: smtp.MailServer) -> None:
         page.get_by_role("button", name="Tell a sample").click()
         page.locator(".said.good").wait_for()
         until(lambda: len(mail.received) >= SAMPLE, "the sample", 60)
-        page.locator("#case-head").get_by_text(f"{SAMPLE} have been told").wait_for(timeout=20 * SECOND)
+        page.locator("#case-head").get_by_text(f"{SAMPLE} have been told").wait_for(timeout=60 * SECOND)
         assert "the others wait for approval" in page.locator("#case-head").inner_text()
         assert len(mail.received) == SAMPLE
         page.get_by_role("link", name="Tell them…").click()
@@ -130,7 +130,7 @@ def test_a_whole_shift(running: Service, mail: smtp.MailServer) -> None:
         page.locator(".said.good").wait_for()
         told = SAMPLE + int(found[1])
         until(lambda: len(mail.received) >= told, "the mails", 60)
-        page.locator("#case-head").get_by_text(f"{told} have been told").wait_for(timeout=20 * SECOND)
+        page.locator("#case-head").get_by_text(f"{told} have been told").wait_for(timeout=60 * SECOND)
         to = recipients(mail, "did not go through", "belum berhasil")
         assert len(to) == len(set(to)) == len(mail.received) == told
 

@@ -55,6 +55,7 @@ def storm(world: World, signal: str, n: int, first: int = 0, **changes: Any) -> 
             {
                 **{"tenant": "default", "key": who, "id": str(who), "name": "", "language": "en", "time_zone": ""},
                 **{"email": f"b{who}@example.com", "phone": f"+62{who:09}", "consent": "all", "known": 1},
+                **{"tier": None, "contract_value_milli": None},
             }
         )
     with world.store.transaction() as connection:

@@ -146,13 +146,20 @@ class _Controller(Controller):
         """Close the connections that are left, and let the loop see it: stopping would leave them to the collector."""
 
         async def close() -> None:
-            for session in self._sessions:
-                if isinstance(session.transport, asyncio.WriteTransport):
-                    session.transport.abort()
+            assert self.server is not None
+            self.server.close()
+            while True:  # whoever is just being let in goes too
+                for session in self._sessions:
+                    if isinstance(session.transport, asyncio.WriteTransport):
+                        session.transport.abort()
+                others = asyncio.all_tasks() - {asyncio.current_task()}
+                if not others:
+                    break
+                await asyncio.wait(others, timeout=0.05)
             for _ in range(3):
                 await asyncio.sleep(0)
 
-        asyncio.run_coroutine_threadsafe(close(), self.loop).result(5)
+        asyncio.run_coroutine_threadsafe(close(), self.loop).result(10)
 
     def _trigger_server(self) -> None:
         """Aiosmtpd connects once to see whether it listens: over TLS that would need the certificate."""

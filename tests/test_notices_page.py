@@ -66,6 +66,7 @@ def test_what_is_said_of_a_mail_servers_answers_holds() -> None:
         assert f"`{reason}`: " in PAGE
 
 
+@pytest.mark.slow
 def test_the_file_of_the_kill_switch_is_named_as_it_is(tmp_path: Path) -> None:
     with open_store(tmp_path / "tocsin.db", create=True) as store:
         assert not kill_switch(store).on

@@ -161,6 +161,7 @@ def test_a_restored_watch_goes_on_as_if_nothing_had_happened(at: int) -> None:
     assert pack(after.state()) == pack(whole.state())
 
 
+@pytest.mark.slow
 def test_a_window_of_several_base_windows_is_judged_as_one() -> None:
     watch = value_watch(msgspec.structs.replace(SLOWER, window_ms=5 * MINUTE_MS))
     anomalies = list(run(Shop(slower), LEARNED + 60, watch))

@@ -205,6 +205,7 @@ def test_a_restart_at_any_cut_changes_nothing(minutes: list[tuple[list[Row], lis
             resumed.sweep(20 * MINUTE_MS)
 
 
+@pytest.mark.slow
 @given(failures)
 def test_no_more_people_than_failures_and_no_fewer_trials_than_people(bad: list[Row]) -> None:
     made = joint().of({"logins": window([("1", "A"), ("2", "B")], bad, 1)})

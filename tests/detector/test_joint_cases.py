@@ -177,6 +177,7 @@ def test_restarts_do_not_show() -> None:
     assert decided(straight) == decided(resumed)
 
 
+@pytest.mark.slow
 def test_a_joint_signal_starts_anew_with_any_of_its_parts() -> None:
     _, pipeline = play(STRONG[:6000], config=configured())
     changed = configured(payments=PAYMENTS | {"bad": {"outcome": ["failure", "timeout"]}})

@@ -117,6 +117,7 @@ def test_the_configuration_in_force_is_a_record_of_the_log() -> None:
     assert [r.payload for r in later.log if isinstance(r.payload, Configured)] == [Configured(changed.hash)]
 
 
+@pytest.mark.slow
 def test_a_changed_signal_starts_anew_and_the_others_go_on() -> None:
     _, pipeline = play(LINES[:3000])
     other: Signal = msgspec.structs.replace(SHARE, dimensions=("bank",))
@@ -160,6 +161,7 @@ def test_another_number_of_partitions_is_refused_with_what_to_do() -> None:
         other.restore(pipeline.snapshot())
 
 
+@pytest.mark.slow
 def test_learning_only_opens_no_case() -> None:
     effects, _ = play(LINES, learn_only=True)
     assert effects.windows

@@ -143,6 +143,7 @@ def test_nothing_that_comes_in_breaks_it(series: Points, kind: Kind) -> None:
             assert row.score == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**16), st.integers(-20, 20))
 def test_the_scale_of_a_series_says_nothing(seed: int, power: int) -> None:
@@ -153,6 +154,7 @@ def test_the_scale_of_a_series_says_nothing(seed: int, power: int) -> None:
         assert b.score == pytest.approx(a.score, abs=1e-6)
 
 
+@pytest.mark.slow
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 2**16), st.integers(-1_000, 1_000))
 def test_where_a_gauge_has_its_zero_says_nothing(seed: int, shift: int) -> None:

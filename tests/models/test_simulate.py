@@ -276,6 +276,7 @@ def test_dimensions_hang_together() -> None:
 # --- people and files -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_directory_knows_nearly_all_active_customers() -> None:
     found = run()
     rows = list(csv.DictReader(io.StringIO(found.world.customers_csv())))

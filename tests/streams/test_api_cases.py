@@ -80,6 +80,7 @@ def test_cases_are_filtered(ask: Asking, params: dict[str, Any], found: int) -> 
     assert len(ask.get("/v1/cases", **params)["items"]) == found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("params", "where"),
     [
@@ -144,6 +145,7 @@ def test_affected_customers_are_filtered(ask: Asking, store: Store, case: Case) 
     assert ask.get(path, q="nobody")["items"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["path", "accept"])
 def test_the_whole_list_comes_as_a_file_that_a_spreadsheet_takes_for_text(
     ask: Asking, store: Store, case: Case, how: str

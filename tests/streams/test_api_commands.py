@@ -245,6 +245,7 @@ def test_a_repeated_request_is_done_once_and_answered_the_same(
     assert [letter.text for letter in inbox(store)] == ["once"]
 
 
+@pytest.mark.slow
 def test_a_refusal_is_repeated_too(ask: Asking, at_work: None, case: str, store: Store) -> None:
     ask.post(f"{case}/dismiss")
     first = ask.post(f"{case}/dismiss", status=409, Idempotency_Key="k")

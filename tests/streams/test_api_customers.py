@@ -97,11 +97,13 @@ def test_what_is_wrong_with_a_customer_is_named(ask: Asking, given: dict[str, An
     ask.get("/v1/customers/C-1", status=404)
 
 
+@pytest.mark.slow
 def test_an_alias_that_another_has_is_remarked(ask: Asking) -> None:
     put(ask, "C-1", aliases=["shared"])
     assert "shared" in put(ask, "C-2", aliases=["shared"])["remarks"][0]
 
 
+@pytest.mark.slow
 def test_those_who_may_only_read_see_addresses_masked(ask: Asking, store: Store) -> None:
     put(ask, "C-1", **ANI)
     with asking(store, Scope.READ) as reader:
@@ -265,6 +267,7 @@ def test_an_erased_customer_is_named_nowhere_any_more(ask: Asking, store: Store)
     assert ask.get("/v1/customers/C-47")["name"] == "Sari"
 
 
+@pytest.mark.slow
 def test_nothing_of_an_erased_customer_is_left_in_the_stores_files(ask: Asking, store: Store) -> None:
     others = "".join(f"C-{i},Name {i},name{i}@example.com,\n" for i in range(200))
     own = f"C-4711,Budi Santosa {'x' * 180},,\n"

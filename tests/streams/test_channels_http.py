@@ -180,6 +180,7 @@ def test_the_place_hears_whom_it_is_about_and_nobody_is_pinged() -> None:
     assert slack._re_channel_support.findall(escaped) == [] and slack._re_user_id_support.findall(escaped) == []
 
 
+@pytest.mark.slow
 @given(st.text(max_size=200), st.text(max_size=50))
 def test_no_text_reaches_a_place_with_a_mention_or_markup(body: str, name: str) -> None:
     outgoing = Outgoing("n1", "c1", "problem", "C-1", "id", Message(body, body), name=name)
@@ -211,6 +212,7 @@ def test_the_process_that_sends_is_kept_and_knows_no_other_secret(monkeypatch: p
     assert not os.path.exists(f"/proc/{pids.pop()}")
 
 
+@pytest.mark.slow
 def test_a_place_that_apprise_does_not_know_stops_the_channel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLACE", "nosuchservice://hunter22")
     (sent,) = send(channel("apprise", url=env("PLACE")), NOTICE)
@@ -218,6 +220,7 @@ def test_a_place_that_apprise_does_not_know_stops_the_channel(monkeypatch: pytes
     assert "hunter22" not in repr(sent)
 
 
+@pytest.mark.slow
 def test_a_redirect_of_a_place_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(http.says(200)) as inner, serving(http.says(302, b"", {"Location": inner.url})) as server:
         monkeypatch.setenv("PLACE", f"json://127.0.0.1:{server.port}/")

@@ -41,6 +41,7 @@ def test_a_store_and_configuration_in_order_have_nothing_wrong(tocsin: Tocsin, s
     assert of(found, "service")["found"] == "was never started on this store"
 
 
+@pytest.mark.slow
 def test_people_get_a_line_each_and_what_to_do(tocsin: Tocsin) -> None:
     os.chmod(tocsin.db, 0o644)
     lines = tocsin("doctor", exits=1).splitlines()

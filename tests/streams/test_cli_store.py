@@ -389,6 +389,7 @@ def test_why_shows_every_notice_with_its_own_checks_and_the_rule_that_decided(to
     assert ["stale" in table.split("\n", 1)[1] for table in tables] == [False, True]
 
 
+@pytest.mark.slow
 def test_why_of_somebody_who_was_not_hit_is_no(tocsin: Tocsin, case: str) -> None:
     hit = {row["customer"] for row in tocsin.json("affected", case)}
     other = next(name for name in (f"C-{i}" for i in range(1, 3_000)) if name not in hit)
@@ -411,6 +412,7 @@ def test_the_dump_is_sorted_ndjson_without_hashes(tocsin: Tocsin) -> None:
     assert all(round(d["probability"], 6) == d["probability"] for d in documents if d["type"] == "ledger")
 
 
+@pytest.mark.slow
 def test_the_dump_of_an_erased_customer_names_nobody(tocsin: Tocsin, case: str) -> None:
     customer = tocsin.json("affected", case)[0]["customer"]
     tocsin("customers", "erase", customer, "--yes")

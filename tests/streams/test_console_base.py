@@ -214,6 +214,7 @@ def test_what_counts_as_ours_names_no_other_host(path: str) -> None:
         assert joined.host == "127.0.0.1"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_refusal_is_a_page_for_a_browser(store: Store, language: Language) -> None:
     async def test() -> None:

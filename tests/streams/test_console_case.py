@@ -137,6 +137,7 @@ def test_the_affected_come_in_pages_each_once(store: Store, ask: Asking) -> None
     assert len(seen) == len(set(seen)) == case.affected.confirmed + case.affected.likely
 
 
+@pytest.mark.slow
 def test_a_customer_is_found_by_id_or_alias_and_who_is_not_hit_is_said_so(store: Store, ask: Asking) -> None:
     case = the_case(store)
     customer = next(c for c in re.findall(r'/customers/(C-\d+)"', page(ask, case)) if int(c[2:]) < 2_900)
@@ -156,6 +157,7 @@ def test_each_list_is_a_file_as_well(store: Store, ask: Asking, who: str) -> Non
     assert count is not None and len(rows) == int(count[1])
 
 
+@pytest.mark.slow
 def test_why_and_what_they_read_stand_on_the_page(store: Store, ask: Asking) -> None:
     case = the_case(store)
     html = page(ask, case)
@@ -327,6 +329,7 @@ def test_merging_offers_the_other_cases_and_what_the_engines_refuse_is_said(stor
     assert "no such case" in text_of(answer.text)  # it was written by hand: the engines do not know it
 
 
+@pytest.mark.slow
 def test_the_kill_switch_is_in_sight_and_says_what_waits(store: Store, settings: Any) -> None:
     store.set_meta("mode", b"live")
     case = the_case(store)
@@ -487,6 +490,7 @@ def test_who_may_only_read_sees_no_button_and_gets_nothing_done(store: Store, se
     assert the_case(store) == case and not killed(store)
 
 
+@pytest.mark.slow
 def test_a_browser_acts_with_the_pages_token_only(store: Store, settings: Any) -> None:
     case = the_case(store)
     code = sign_ins.make_link(store, Scope.OPERATE, "person:eko", "cli:eko", SystemClock().now_ms())

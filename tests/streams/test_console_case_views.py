@@ -340,6 +340,7 @@ def test_the_same_numbers_give_the_same_bytes_and_others_another_stamp() -> None
     assert len({picture.stamp(other) for other in [what, *others]}) == 6
 
 
+@pytest.mark.slow
 def test_text_in_a_picture_is_text() -> None:
     mark = chart.Mark(T0 + 30 * MINUTE, '<script>alert(1)</script>"><image href=x> $x^2$', strong=True)
     svg = chart.draw(drawing(marks=[mark])).decode()

@@ -221,6 +221,7 @@ def test_addresses_are_masked_for_those_who_may_only_read(store: Store, ask: Ask
         post(operator, "/customers/erase", {"customer": "C-1"}, status=403)
 
 
+@pytest.mark.slow
 def test_quiet_hours_are_told_in_the_customers_zone(store: Store, ask: Asking) -> None:
     key = known(store, "C-1")
     notice = msgspec.structs.replace(

@@ -84,6 +84,7 @@ def test_the_lead_is_behind_where_customers_were_first(store: Store, ask: Asking
     assert "1 min behind" in told and "30 min ahead" in told
 
 
+@pytest.mark.slow
 def test_where_nobody_can_be_named_it_says_so(store: Store, ask: Asking) -> None:
     written(store, case(1, affected=None))
     assert views.row_of(case(1, affected=None), "en").hit is None

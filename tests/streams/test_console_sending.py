@@ -180,6 +180,7 @@ def test_limits_show_what_is_used_of_them(store: Store, settings: Settings) -> N
     assert found[("rate", "whatsapp")] == (None, 0.5)
 
 
+@pytest.mark.slow
 def test_failures_are_summed_by_reason_and_what_was_sent_is_none(store: Store, settings: Settings) -> None:
     tried(store, "sent", "delivered", 4)
     tried(store, "again", "timeout: no answer in 10 s", 2)
@@ -306,6 +307,7 @@ def test_what_may_have_gone_out_is_decided_on_one_by_one(store: Store, ask: Aski
     assert queries.outbox_state(store, second) == "unknown"
 
 
+@pytest.mark.slow
 def test_who_decides_after_another_is_told_what_was_said(store: Store, ask: Asking) -> None:
     (id,) = queued(store, "unknown")
     (form,) = forms(page(ask, "/sending"), "/sending/settle")

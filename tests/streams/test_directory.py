@@ -82,6 +82,7 @@ def test_tier_and_contract_value_are_no_aliases_and_may_be_left_out(store: Store
     assert again is not None and (again.tier, again.contract_value_milli) == (None, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("tier", "worth", "column"),
     [

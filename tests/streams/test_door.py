@@ -378,6 +378,7 @@ def test_a_full_disk_acknowledges_nothing_and_is_told(store: Store, monkeypatch:
     assert log(store) == b"2\n"
 
 
+@pytest.mark.slow
 def test_a_probe_that_asks_for_the_head_gets_the_same_answer(store: Store) -> None:
     async def ask(client: httpx.AsyncClient) -> None:
         for path in ("/healthz", "/readyz"):

@@ -119,6 +119,7 @@ def leapt(live: Tocsin) -> Store:
     return open_store(live.db)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("after", "lost"),
     [

@@ -288,6 +288,7 @@ def bearer(store: Store) -> dict[str, str]:
     return {"authorization": f"Bearer {token(store, tokens.Scope.ADMIN)}"}
 
 
+@pytest.mark.slow
 def test_a_body_without_an_announced_size_is_cut_off_when_it_is_too_large(store: Store) -> None:
     read = 0
 
@@ -420,6 +421,7 @@ def test_wrong_tokens_from_one_address_wait_and_a_known_one_does_not(store: Stor
     asyncio.run(test())
 
 
+@pytest.mark.slow
 def test_a_websocket_is_closed(store: Store) -> None:
     sent: Messages = []
 

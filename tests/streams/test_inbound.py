@@ -192,6 +192,7 @@ def test_a_forged_call_from_meta_changes_nothing(store: Store, settings: Setting
     assert SECRET not in answer.text and APP_SECRET not in answer.text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("path", "headers"),
     [
@@ -313,6 +314,7 @@ def test_a_status_counts_near_its_time_only(store: Store, settings: Settings, of
 # --- STOP -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", ["STOP", "stop", " Berhenti. ", "BERHENTI!", "Stop all"])
 def test_stop_withdraws_the_consent_to_the_channel_and_to_no_other(store: Store, settings: Settings, text: str) -> None:
     assert from_meta(store, settings, message(text)).json() == {"taken": 1, "ignored": 0}

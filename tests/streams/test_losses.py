@@ -100,6 +100,7 @@ def test_a_page_by_loss_is_read_from_its_index_and_nothing_is_sorted(store: Stor
     assert "TEMP B-TREE" not in plan
 
 
+@pytest.mark.slow
 def test_the_api_shows_worth_and_loss_and_pages_by_loss(ask: Asking) -> None:
     path = f"/v1/cases/{CASE.id}/affected"
     assert ask.get(f"/v1/cases/{CASE.id}")["loss"] == {"amount": 84_000_250.5, "unit": "IDR"}
@@ -184,6 +185,7 @@ def test_a_cases_page_says_what_failed_was_worth_and_what_each_loses(
     assert f'href="/cases/{CASE.id}?who=lost#who"' in text
 
 
+@pytest.mark.slow
 def test_the_tab_of_those_who_lose_begins_with_the_largest_goes_on_and_gives_its_file(
     ask: Asking, store: Store
 ) -> None:

@@ -68,6 +68,7 @@ def test_it_is_claimed_in_a_committed_transaction_before_it_is_sent(world: World
     assert world.state() == "sent"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "handed", "left"),
     [

@@ -192,6 +192,7 @@ anything = st.builds(
 )
 
 
+@pytest.mark.slow
 @given(anything)
 def test_nobody_is_ever_written_to_without_consent_and_an_address_nor_after_it_is_stale(asked: Asked) -> None:
     answer = ask(asked)

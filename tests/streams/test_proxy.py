@@ -90,6 +90,7 @@ def test_a_proxy_without_roles_lets_nobody_in_by_its_headers(store: Store) -> No
     assert ask(store, PROXY, ANI, roles={}).status_code == 401
 
 
+@pytest.mark.slow
 def test_a_page_of_another_site_changes_nothing_through_the_proxy(store: Store) -> None:
     for headers, status in (
         ({"Origin": "https://evil.example"}, 403),

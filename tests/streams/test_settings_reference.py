@@ -18,6 +18,7 @@ def test_the_page_is_what_the_settings_say(name: str) -> None:
     assert (DIRECTORY / name).read_text("utf-8") == pages()[name], "run `make docs`"
 
 
+@pytest.mark.slow
 def test_the_signals_page_names_every_field_and_its_example_is_read() -> None:
     page = pages()["signals.md"]
     assert all(f"| `{field.name}` |" in page for field in FIELDS)

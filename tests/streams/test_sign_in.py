@@ -317,6 +317,7 @@ def test_any_wish_for_a_language_finds_one(header: str) -> None:
     assert best_language(header) in LANGUAGES
 
 
+@pytest.mark.slow
 def test_links_and_sessions_are_bounded(store: Store, clock: HandClock) -> None:
     first = link(store, clock)
     for _ in range(sign_ins.MAX_LINKS):

@@ -237,6 +237,7 @@ def test_a_password_that_is_gone_stops_the_channel(monkeypatch: pytest.MonkeyPat
 # --- bad days (F13) ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "outcome", "reason"),
     [

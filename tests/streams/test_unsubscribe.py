@@ -112,6 +112,7 @@ def test_the_page_is_in_the_customers_language(store: Store) -> None:
     assert (answer.headers["content-language"], "No more messages by e-mail" in answer.text) == ("en", True)
 
 
+@pytest.mark.slow
 def test_the_button_withdraws_that_channel_and_no_other(store: Store) -> None:
     answer = ask(store, lambda asked: asked.post(path(store), headers={"Origin": "http://127.0.0.1:8321"}))
     assert answer.status_code == 200

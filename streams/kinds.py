@@ -227,12 +227,13 @@ def _web_address(value: object, *, path: bool) -> str:
 def _hosts(value: object) -> tuple[str, ...]:
     found = _texts(value)
     for text in found:
-        if not _HOST.fullmatch(text) and not _is_address(text):
+        if not _HOST.fullmatch(text) and not is_address(text):
             refuse("names such as tocsin.internal, without a port")
     return found
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a text is an IP address."""
     try:
         ip_address(text)
     except ValueError:

@@ -52,12 +52,19 @@ class Customer:
 
     def address(self, channel: str) -> str:
         """Where this channel reaches them; "" where it can't, or where they do not consent to it."""
-        if channel not in self.consent and ALL_CHANNELS not in self.consent:
-            return ""
-        if channel in self.withdrawn or ALL_CHANNELS in self.withdrawn:
-            return ""
         field = ADDRESS.get(channel)
+        if self.why_not(channel):
+            return ""
         return self.id if field is None else str(getattr(self, field))
+
+    def why_not(self, channel: str) -> str:
+        """Return why a channel may not be used: `withdrawn`, `no-consent`, `no-address`; "": it may."""
+        if channel in self.withdrawn or ALL_CHANNELS in self.withdrawn:
+            return "withdrawn"
+        if channel not in self.consent and ALL_CHANNELS not in self.consent:
+            return "no-consent"
+        field = ADDRESS.get(channel)
+        return "" if field is None or getattr(self, field) else "no-address"
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""The affected customers as CSV that a spreadsheet takes for text, row by row."""
+"""Tables as CSV that a spreadsheet takes for text, row by row; and the table of affected customers."""
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 from streams.store import documents, pages
 from streams.store.documents import Document
@@ -29,6 +30,23 @@ def guarded(cell: object) -> str:
     return f"'{text}" if isinstance(cell, str) and text.startswith(_FORMULA) else text
 
 
+def table_lines(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    r"""Yield the lines of a table's file, the header first.
+
+    Examples
+    --------
+    >>> list(table_lines(["a", "b"], [["=1+1", None], ["x,y", 2]]))
+    ['a,b\r\n', "'=1+1,\r\n", '"x,y",2\r\n']
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    for row in itertools.chain([header], rows):
+        writer.writerow([guarded(cell) for cell in row])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
 def decisions(document: Document) -> str:
     """Return what was decided to tell a customer, in one cell."""
     parts = (
@@ -39,18 +57,10 @@ def decisions(document: Document) -> str:
 
 
 def lines(affected: Iterable[Document]) -> Iterator[str]:
-    """Yield the lines of the file, the header first."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow((*COLUMNS, *WORTH, "notices"))
-    for document in affected:
-        cells = (*(document[name] for name in (*COLUMNS, *WORTH)), decisions(document))
-        writer.writerow([guarded(cell) for cell in cells])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
-    if buffer.tell():
-        yield buffer.getvalue()
+    """Yield the lines of the file of affected customers, the header first."""
+    names = (*COLUMNS, *WORTH)
+    rows = ((*(document[name] for name in names), decisions(document)) for document in affected)
+    return table_lines((*names, "notices"), rows)
 
 
 def affected_lines(

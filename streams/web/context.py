@@ -6,7 +6,9 @@ from typing import Protocol, cast
 from fastapi import Request
 from starlette.requests import HTTPConnection
 
+from detector.config import Config
 from streams.clock import Clock
+from streams.engines.operating import in_force
 from streams.settings import Settings
 from streams.store import Store
 from streams.store.directory import CustomerDirectory
@@ -58,6 +60,11 @@ class Web:
     @property
     def tenant(self) -> str:
         return self.store.tenant
+
+    @property
+    def config(self) -> Config:
+        """What the engines work by: the configuration in force, before the first that of the settings."""
+        return in_force(self.store) or self.settings.config
 
 
 def web_of(request: Request) -> Web:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
 
+from streams.kinds import is_address
 from streams.sections import ServiceSection
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -39,7 +40,7 @@ class Surroundings:
             return peer
         way = [hop.strip() for value in request.headers.getlist("x-forwarded-for") for hop in value.split(",")]
         for hop in reversed(way):
-            if not _is_address(hop):
+            if not is_address(hop):
                 break
             if not self._is_proxy(hop):
                 return hop
@@ -74,7 +75,7 @@ class Surroundings:
         )
 
     def _is_proxy(self, address: str) -> bool:
-        if not self._proxies or not _is_address(address):
+        if not self._proxies or not is_address(address):
             return False
         found = ip_address(address)
         mapped = getattr(found, "ipv4_mapped", None)
@@ -97,11 +98,3 @@ def host_name(host: str) -> str:
         return (found.hostname or "").removesuffix(".")
     except ValueError:
         return ""
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -227,7 +227,7 @@ def test_where_nothing_is_wrong_it_says_what_is_watched_and_how_well(store: Stor
 def test_false_cases_of_this_week_are_counted(store: Store) -> None:
     false = case(1, state=CaseState.DISMISSED, verdict=Verdict.NOT_A_PROBLEM)
     written(store, false, case(2, state=CaseState.RESOLVED, verdict=Verdict.REAL))
-    found = views.quiet(store, settings_of(), T0 + 10 * MINUTE)
+    found = views.quiet(store, settings_of().config, T0 + 10 * MINUTE)
     assert (found.false, found.per) == (1, "week")
 
 

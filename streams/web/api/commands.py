@@ -1,6 +1,8 @@
 """Commands: left for the engines in the inbox, waited for a moment, and asked for later."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -88,6 +90,19 @@ def record(
 ) -> None:
     """Write who did what, in the transaction of what was done."""
     audit.record(connection, web.tenant, principal.who, what, target, detail, now_ms)
+
+
+def audited(web: Web, principal: Principal, what: str, customer: int) -> Callable[[sa.Connection], None]:
+    """Return what writes who did what to a customer, for the transaction of what is done."""
+    return partial(
+        record,
+        web=web,
+        principal=principal,
+        what=what,
+        target=audit.customer(customer),
+        detail="",
+        now_ms=web.clock.now_ms(),
+    )
 
 
 async def _wait(web: Web, number: int, longest_s: float) -> Posted:

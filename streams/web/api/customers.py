@@ -8,7 +8,6 @@ Rules of the file
 
 import tempfile
 from collections.abc import Callable
-from functools import partial
 from hashlib import sha256
 from io import TextIOWrapper
 from typing import IO, Annotated, Any
@@ -27,7 +26,7 @@ from streams.store.directory import Customer
 from streams.store.values import units
 from streams.web.access import Admin, Operate, Principal, Read, Scope
 from streams.web.api.cases import key_of
-from streams.web.api.commands import record
+from streams.web.api.commands import audited, record
 from streams.web.api.customer_models import (
     SHOWN_CASES,
     SHOWN_ROWS,
@@ -131,7 +130,7 @@ def erase_customer(request: Request, given: Erasing, principal: Admin) -> Erased
     """
     web = web_of(request)
     key = key_of(web, given.customer)
-    found = web.directory.erase(key, _audited(web, principal, "customer.erased", key))
+    found = web.directory.erase(key, audited(web, principal, "customer.erased", key))
     return show(Erased, **found.document())
 
 
@@ -146,7 +145,7 @@ def opt_out(request: Request, customer: CustomerPath, principal: Operate) -> Res
     """Withdraw the customer's consent to every channel; no import brings it back."""
     web = web_of(request)
     key = key_of(web, customer)
-    web.directory.opt_out(key, _audited(web, principal, "customer.opted-out", key))
+    web.directory.opt_out(key, audited(web, principal, "customer.opted-out", key))
     return Response(status_code=204)
 
 
@@ -214,7 +213,7 @@ def set_preferences(request: Request, customer: CustomerPath, given: Preferences
         consent=None if given.consent is None else row.consent,
         language=None if given.language is None else row.language,
         time_zone=None if given.time_zone is None else row.time_zone,
-        also=_audited(web, principal, "customer.preferences", key),
+        also=audited(web, principal, "customer.preferences", key),
     )
     return show(CustomerShown, **_shown(_found(web, key), principal))
 
@@ -255,15 +254,3 @@ def _hit(web: Web, key: int, case: Case, row: LedgerRow) -> dict[str, Any]:
     affected = documents.ledger_document(row, "")
     why = documents.why_document(web.store, case, key)
     return {**affected, "case": documents.case_document(case), "withdrawn": row.withdrawn, "why": why}
-
-
-def _audited(web: Web, principal: Principal, what: str, key: int) -> Callable[[sa.Connection], None]:
-    return partial(
-        record,
-        web=web,
-        principal=principal,
-        what=what,
-        target=audit.customer(key),
-        detail="",
-        now_ms=web.clock.now_ms(),
-    )

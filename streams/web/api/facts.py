@@ -6,13 +6,11 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
-from detector.config import Config
 from detector.desk.facts import TEXT_LENGTH
 from detector.fields import parse_duration_ms
 from detector.watch.control import FactKind, Withdrawn
 from streams.engines import facts
 from streams.engines.facts import Known
-from streams.engines.operating import in_force
 from streams.web.access import Operate, Principal, Read
 from streams.web.api.commands import name_of, told
 from streams.web.api.errors import LATER, missing, responses
@@ -136,13 +134,9 @@ def _listed(web: Web, everything: bool) -> list[Known]:
     return [known for known in facts.known_facts(web.store, now_ms) if everything or known.of_late(now_ms)]
 
 
-def _config(web: Web) -> Config:
-    return in_force(web.store) or web.settings.config
-
-
 async def _tell(request: Request, principal: Principal, kind: FactKind, signals: list[str], given: Span) -> Any:
     web = web_of(request)
-    config = await run_in_threadpool(_config, web)
+    config = await run_in_threadpool(lambda: web.config)
     now_ms = await run_in_threadpool(facts.now_of, web.store, web.clock)
     from_ms = now_ms if given.from_ is None else given.from_
     fact = facts.new_fact(

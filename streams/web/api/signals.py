@@ -6,7 +6,6 @@ from fastapi import APIRouter, Request
 
 from detector.fields import duration_text
 from detector.signals import Measure, Mode, Severity, Signal
-from streams.engines.operating import in_force
 from streams.store import queries
 from streams.store.documents import rfc3339
 from streams.store.standing import standing
@@ -62,7 +61,7 @@ class SignalList(Shown):
 def list_signals(request: Request, principal: Read) -> SignalList:
     """List the signals of the configuration in force."""
     web = web_of(request)
-    config = in_force(web.store) or web.settings.config
+    config = web.config
     work = next((p for p in standing(web.store, web.clock.now_ms()).processes if p.name == WORK), None)
     says = {} if work is None else {found["signal"]: found for found in work.body.get("operating", ())}
     newest = queries.newest_window(web.store)

@@ -14,7 +14,6 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from detector.desk.records import Case, Kind, TimelineEntry, Verb
 from detector.errors import TocsinError, UsageError
-from streams.engines.operating import in_force
 from streams.outbox.kill_switch import kill_switch
 from streams.outbox.preview import preview
 from streams.store import pages, queries
@@ -126,7 +125,7 @@ def show(
     story = queries.story(web.store, case)
     found = _hits(web, case, wanted)
     person = wanted.person or next((row.id for row in found.rows if row.id), "")
-    titles = engine.titles_of((in_force(web.store) or web.settings.config).signals, viewer.language)
+    titles = engine.titles_of(web.config.signals, viewer.language)
     lines = story_lines(story, viewer, case, titles)
     may = principal.may(Scope.OPERATE)
     return page(
@@ -235,7 +234,7 @@ def _ask(web: Web, case: Case, do: str, viewer: Viewer) -> Ask | None:
         )
         return Ask(do, waiting=waiting) if on == (do == acts.RELEASE) else None
     verb = next((verb for verb in acts.possible(case) if verb.value == do), None)
-    config = in_force(web.store) or web.settings.config
+    config = web.config
     match verb:
         case Verb.APPROVE:
             return Ask(do, telling=acts.telling(web.store, case, web.settings.config.policy, viewer.now_ms))

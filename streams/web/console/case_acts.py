@@ -18,7 +18,6 @@ from starlette.concurrency import run_in_threadpool
 
 from detector.desk.commands import COMMENT_LENGTH, NAME_LENGTH
 from detector.desk.records import Case, Command, Verb, Verdict
-from streams.engines.operating import in_force
 from streams.outbox.kill_switch import TurnedError, kill_switch, turn_kill_switch
 from streams.store import queries
 from streams.web.access import Operate, Principal
@@ -215,7 +214,7 @@ def _said(web: Web, case: Case, wish: Command) -> _Said:
     if wish.verb is Verb.DISMISS:
         if wish.verdict is Verdict.EXPECTED:
             return _Said("said.dismiss.free")
-        cost = acts.cost(web.store, in_force(web.store) or web.settings.config, case, now_of(web))
+        cost = acts.cost(web.store, web.config, case, now_of(web))
         return (
             _Said("said.dismiss")
             if cost is None

@@ -4,20 +4,16 @@ Addresses: `/customers?q=` finds by id or alias, `/customers/{id}` shows; `case`
 (`opt-out`, `erase`) is what is asked before it is done, `csv` gives a table as a file.
 """
 
-from collections.abc import Callable
-from functools import partial
 from typing import Annotated
 from urllib.parse import quote
 
-import sqlalchemy as sa
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from detector.errors import UsageError
-from streams.engines.operating import in_force
 from streams.store import audit, outgoing, pages, person
 from streams.store.documents import rfc3339
 from streams.web.access import Admin, Operate, Principal, Read, Scope
-from streams.web.api.commands import record
+from streams.web.api.commands import audited
 from streams.web.console.base import page, redirect, viewer_for
 from streams.web.console.formats import moment
 from streams.web.console.preferences import Form, form
@@ -94,7 +90,7 @@ def _page(
     found = web.directory.get(key)
     if found is None:
         return _nobody(request, "")
-    config = in_force(web.store) or web.settings.config
+    config = web.config
     case = _plain(request.query_params.get("case", ""))
     seen = views.seen(web.store, config, key, viewer.language, case=case)
     wanted = request.query_params.get("csv", "")
@@ -165,10 +161,10 @@ def opt_out(request: Request, principal: Operate, given: Fields) -> Response:
     found = None if key is None else web.directory.get(key)
     if key is None or found is None:
         return _nobody(request, _plain(given.get("customer", "")))
-    config = in_force(web.store) or web.settings.config
+    config = web.config
     if views.person_of(found, config.policy.channels, clear=False).seen != given.get("seen"):
         return _conflict(request, principal, key)
-    web.directory.opt_out(key, _audited(web, principal, "customer.opted-out", key))
+    web.directory.opt_out(key, audited(web, principal, "customer.opted-out", key))
     return redirect(address(found.id), "said.opted_out")
 
 
@@ -182,7 +178,7 @@ def erase(request: Request, principal: Admin, given: Fields) -> Response:
         return _nobody(request, _plain(given.get("customer", "")))
     if views.erasing(web.store, web.directory, key).seen != given.get("seen"):
         return _conflict(request, principal, key)
-    done = web.directory.erase(key, _audited(web, principal, "customer.erased", key))
+    done = web.directory.erase(key, audited(web, principal, "customer.erased", key))
     return redirect(
         "/customers",
         "said.erased",
@@ -209,15 +205,3 @@ def _who_did(web: Web, viewer: Viewer, key: int) -> str:
             who, at = entry.who.removeprefix("person:"), moment(entry.at_ms, viewer)
             return text("customer.conflict.by", viewer.language, what=entry.what, who=who, at=at)
     return ""
-
-
-def _audited(web: Web, principal: Principal, what: str, key: int) -> Callable[[sa.Connection], None]:
-    return partial(
-        record,
-        web=web,
-        principal=principal,
-        what=what,
-        target=audit.customer(key),
-        detail="",
-        now_ms=web.clock.now_ms(),
-    )

@@ -89,7 +89,7 @@ def _wanted(request: Request) -> Wanted:
 
 def _quiet(request: Request, now_ms: int) -> views.Quiet:
     web = web_of(request)
-    return views.quiet(web.store, web.settings, now_ms)
+    return views.quiet(web.store, web.config, now_ms)
 
 
 def _states(recording: bool) -> tuple[str, ...]:

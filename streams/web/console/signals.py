@@ -6,7 +6,6 @@ Addresses: `csv` (`signals`, `budgets`) gives a table as a file; each signal has
 from fastapi import APIRouter, Request, Response
 
 from detector.config import DAY_MS, HOUR_MS, WEEK_MS
-from streams.engines.operating import in_force
 from streams.store.documents import rfc3339
 from streams.web.access import Read
 from streams.web.console.base import page, viewer_for
@@ -23,7 +22,7 @@ _PERIODS = {HOUR_MS: "hour", DAY_MS: "day", WEEK_MS: "week"}
 def signals(request: Request, principal: Read) -> Response:
     """Show what is watched."""
     web, viewer = web_of(request), viewer_for(request)
-    config = in_force(web.store) or web.settings.config
+    config = web.config
     found = views.signals(web.store, config, viewer.now_ms, viewer.language)
     wanted = request.query_params.get("csv", "")
     if wanted == "signals":

@@ -18,7 +18,7 @@ from detector.watch.explanation import place_in_words
 from streams.outbox.channel import masked
 from streams.store import Store, pages, person, queries
 from streams.store.customers_csv import ALL_CHANNELS
-from streams.store.directory import ADDRESS, Customer, CustomerDirectory
+from streams.store.directory import Customer, CustomerDirectory
 from streams.store.documents import rule_of, title_of
 from streams.store.person import Doing
 from streams.store.queries import Delivery
@@ -87,20 +87,11 @@ def person_of(found: Customer, channels: Sequence[str], *, clear: bool) -> Perso
         phone=shown(found.phone),
         known=found.known,
         clear=clear,
-        consents=tuple(Consent(name, name in channels, _why_not(found, name)) for name in every),
+        consents=tuple(Consent(name, name in channels, found.why_not(name)) for name in every),
         opted_out=ALL_CHANNELS in found.withdrawn,
         tier=clean(found.tier or "", TEXT),
         contract_value_milli=found.contract_value_milli,
     )
-
-
-def _why_not(found: Customer, channel: str) -> str:
-    if channel in found.withdrawn or ALL_CHANNELS in found.withdrawn:
-        return "withdrawn"
-    if channel not in found.consent and ALL_CHANNELS not in found.consent:
-        return "no-consent"
-    field = ADDRESS.get(channel)
-    return "" if field is None or getattr(found, field) else "no-address"
 
 
 # --- their cases ----------------------------------------------------------------------------------------------------

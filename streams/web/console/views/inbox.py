@@ -11,19 +11,17 @@ from dataclasses import dataclass, fields
 
 import sqlalchemy as sa
 
-from detector.config import DAY_MS, HOUR_MS
+from detector.config import DAY_MS, HOUR_MS, Config
 from detector.desk.kpi import lead_ms
 from detector.desk.records import Approval, Case, CaseState
 from detector.signals import Mode, Severity
 from detector.watch.explanation import place_in_words
-from streams.engines.operating import in_force
-from streams.settings import Settings
 from streams.store import RECORDING, pages, queries, spending
 from streams.store import tables as t
 from streams.store.documents import rfc3339, title_of
 from streams.store.pages import CaseFilter, Place
 from streams.store.queries import FINISHED
-from streams.store.spreadsheet import guarded
+from streams.store.spreadsheet import table_lines
 from streams.store.store import Store
 
 CAUSES_FOLLOW = " · "
@@ -183,9 +181,8 @@ class Quiet:
     """`week`, `day`, `hour`, or `period`."""
 
 
-def quiet(store: Store, settings: Settings, now_ms: int) -> Quiet:
+def quiet(store: Store, config: Config, now_ms: int) -> Quiet:
     """Return what is watched, when something last came in, and what was spent of the live budget."""
-    config = in_force(store) or settings.config
     spent = next((s.spent for s in spending.spending(store, config, now_ms, periods=1) if s.of == "live"), 0)
     names = {HOUR_MS: "hour", DAY_MS: "day", 7 * DAY_MS: "week"}
     per = names.get(config.budget.per_ms, "period")
@@ -214,28 +211,16 @@ COLUMNS = (
 
 def csv_lines(store: Store, wanted: Wanted, language: str) -> Iterator[str]:
     """Yield every case that the address asks for, live and shadow, as lines of CSV; some in memory at a time."""
-    import csv
-    import io
+    return table_lines(COLUMNS, (_cells(case, language) for case in _all_of(store, wanted)))
 
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    after: Place | None = None
+
+def _all_of(store: Store, wanted: Wanted) -> Iterator[Case]:
+    which = wanted.filter(wanted.mode, store.mode == RECORDING)
     key, descending = wanted.sort.removeprefix("-"), wanted.sort.startswith("-")
+    after: Place | None = None
     while True:
-        page = pages.case_page(
-            store,
-            wanted.filter(wanted.mode, store.mode == RECORDING),
-            sort=key,
-            descending=descending,
-            after=after,
-            limit=EXPORTED,
-        )
-        for case in page.items:
-            writer.writerow([guarded(cell) for cell in _cells(case, language)])
-        yield buffer.getvalue()
-        buffer.seek(0)
-        buffer.truncate()
+        page = pages.case_page(store, which, sort=key, descending=descending, after=after, limit=EXPORTED)
+        yield from page.items
         if page.next is None:
             return
         after = page.next

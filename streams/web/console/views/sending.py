@@ -12,11 +12,9 @@ from streams.outbox.kill_switch import KillSwitch, kill_switch
 from streams.settings import Settings
 from streams.store import RECORDING, Store, outgoing
 from streams.store.outgoing import DAY_MS, Held, Outcomes, Queue
-from streams.store.standing import Process, standing
+from streams.store.standing import FRESH_MS, Process, standing
+from streams.web.metrics import WORK
 
-WORK = "work"
-FRESH_MS = 15_000
-"""The process that sends and has not spoken for longer is not up."""
 DOWN = ("open", "half-open", "stopped")
 LIST_STATES = ("waiting", "claimed", "unknown", "failed", "sent", "suppressed")
 

@@ -128,12 +128,12 @@ def test_a_case_is_read_approved_and_closed_by_two_people(
         assert not mail.received, "asked first"
         ask.get_by_role("button", name=f"Tell all {found[1]} customers").click()
         ani.locator(".said.good").wait_for()
-        told = int(found[1])
-        until(lambda: len(mail.received) >= told, "the mails", 60)
-        assert (
-            until(lambda: (n := the_case(running)["notices"]) and not n["queued"] and n, "an empty outbox", 60)["sent"]
-            == told
-        )
+        asked = int(found[1])
+        until(lambda: len(mail.received) >= asked, "the mails", 60)
+        told = until(lambda: (n := the_case(running)["notices"]) and not n["queued"] and n, "an empty outbox", 60)[
+            "sent"
+        ]
+        assert told >= asked, "and whoever was found hit only after the question"
         ani.locator("#case-head").get_by_text(f"{told} have been told").wait_for(timeout=10 * SECOND)
         to = [recipient for _, recipients in mail.envelopes for recipient in recipients]
         assert len(to) == len(set(to)) == told

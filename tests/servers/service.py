@@ -96,7 +96,9 @@ class Service:
 
     def client(self, **kwargs: Any) -> httpx.Client:
         headers = {"Authorization": f"Bearer {self.token}"}
-        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30.0, **kwargs)
+        # A connection kept for later may be closed by the server just when it is used again.
+        afresh = httpx.Limits(max_keepalive_connections=0)
+        return httpx.Client(base_url=self.url, headers=headers, trust_env=False, timeout=30.0, limits=afresh, **kwargs)
 
     def json(self, path: str) -> Any:
         with self.client() as client:

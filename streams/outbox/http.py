@@ -11,11 +11,11 @@ from typing import Annotated, LiteralString, NoReturn
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo
 from pydantic_core import PydanticCustomError
 
-from detector.desk.wording import clean
 from detector.errors import ConfigError, Problem
 from detector.fields import shown
 from streams.net import Answer, NoAnswerError, RefusedError, Rules, Way, check_url, networks
 from streams.outbox.channel import Outcome, Outgoing, Sent, Setup
+from streams.outbox.scrub import without
 from streams.sections import Duration
 
 _DETAIL = 160
@@ -152,10 +152,5 @@ def scrubbed(text: str, outgoing: Outgoing) -> str:
     'Number … of … … is not valid'
     """
     own = [outgoing.address, outgoing.name, outgoing.message.subject, outgoing.message.body]
-    out = text[: 8 * _DETAIL]
-    for part in sorted({*own, *outgoing.name.split(), *outgoing.parameters.values()}, key=len, reverse=True):
-        if len(part) > 2:
-            out = re.sub(re.escape(part), "…", out, flags=re.IGNORECASE)
-    for pattern in (_URL, _MAIL, _NUMBERS):
-        out = pattern.sub("…", out)
-    return clean(out.encode("utf-8", "replace").decode(), _DETAIL)
+    parts = (*own, *outgoing.name.split(), *outgoing.parameters.values())
+    return without(text, (*parts, _URL, _MAIL, _NUMBERS), _DETAIL)

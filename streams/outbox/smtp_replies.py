@@ -7,10 +7,11 @@ The enhanced status code (RFC 3463) counts before the plain one, and the stage d
 import re
 from enum import IntEnum
 
-from detector.desk.wording import clean
 from streams.outbox.channel import Outcome, Sent
+from streams.outbox.scrub import without
 
 _ENHANCED = re.compile(r"\s*([245])\.(\d{1,3})\.(\d{1,3})\b")
+_MAIL = re.compile(r"<?[^\s<>;,]*@[^\s<>;,:]*>?")
 _DETAIL = 200
 
 
@@ -69,10 +70,7 @@ def scrubbed(text: str, address: str, *hidden: str) -> str:
     'User … unknown; …, …'
     """
     name, _, domain = address.partition("@")
-    out = re.sub(r"<?[^\s<>;,]*@[^\s<>;,:]*>?", "…", text)
-    for part in filter(None, (address, name, domain, *hidden)):
-        out = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", "…", out, flags=re.IGNORECASE)
-    return clean(out.encode("utf-8", "replace").decode(), _DETAIL)
+    return without(text, (_MAIL, address, name, domain, *hidden), _DETAIL)
 
 
 def _meaning(stage: Stage, code: int, text: str) -> tuple[Outcome, str, bool]:

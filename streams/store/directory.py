@@ -52,9 +52,9 @@ class Customer:
 
     def address(self, channel: str) -> str:
         """Where this channel reaches them; "" where it can't, or where they do not consent to it."""
-        field = ADDRESS.get(channel)
         if self.why_not(channel):
             return ""
+        field = ADDRESS.get(channel)
         return self.id if field is None else str(getattr(self, field))
 
     def why_not(self, channel: str) -> str:

@@ -81,7 +81,9 @@ def with_real_ids(found: dict[str, Any], case: str) -> dict[str, Any]:
     for path, item in out["paths"].items():
         for begin, (name, ids) in real.items():
             for verb, operation in item.items():
-                for parameter in operation.get("parameters", ()) if (path, verb) not in TAKE_ANY_ID else ():
+                if (path, verb) in TAKE_ANY_ID:
+                    continue
+                for parameter in operation.get("parameters", ()):
                     if path.startswith(begin) and (parameter["in"], parameter["name"]) == ("path", name):
                         parameter["schema"] = {"type": "string", "enum": ids}
     return out

@@ -8,12 +8,14 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
+from tests.servers.ending import let_go
 from tests.servers.harness import Behaviour
 
 RETRY_AFTER_S = 7
@@ -176,22 +178,22 @@ def serving(play: Play, *, tls: Path | None = None, drop_first: bool = False) ->
     context = _tls(tls, server) if tls else None
 
     async def main() -> None:
-        tasks = set[asyncio.Task[None]]()
+        transports: list[asyncio.WriteTransport] = []
 
-        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None
-            tasks.add(task)
+        def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Coroutine[Any, Any, None]:
+            server.connections += 1
+            transports.append(writer.transport)
+            return answered(reader, writer, drop_first and server.connections == 1)
+
+        async def answered(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, dropped: bool) -> None:
             try:
-                server.connections += 1
-                if not (drop_first and server.connections == 1):
+                if not dropped:
                     async for seen in _request(reader):
                         server.seen.append(seen)
                         await play(seen, writer)
-            except (OSError, asyncio.CancelledError):
+            except OSError:  # the other side went away
                 pass
             finally:
-                tasks.discard(task)
                 writer.close()
                 with contextlib.suppress(OSError, TimeoutError):
                     await asyncio.wait_for(writer.wait_closed(), 1)
@@ -200,11 +202,7 @@ def serving(play: Play, *, tls: Path | None = None, drop_first: bool = False) ->
         server.port = running.sockets[0].getsockname()[1]
         started.set()
         await stop.wait()
-        running.close()
-        for task in list(tasks):
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await running.wait_closed()
+        await let_go(running, lambda: transports)
 
     thread = threading.Thread(target=lambda: loop.run_until_complete(main()), name="http-server", daemon=True)
     thread.start()

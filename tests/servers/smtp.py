@@ -24,6 +24,8 @@ from typing import Any
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+from tests.servers.ending import let_go
+
 HOST = "127.0.0.1"
 
 
@@ -144,22 +146,9 @@ class _Controller(Controller):
 
     def hang_up(self) -> None:
         """Close the connections that are left, and let the loop see it: stopping would leave them to the collector."""
-
-        async def close() -> None:
-            assert self.server is not None
-            self.server.close()
-            while True:  # whoever is just being let in goes too
-                for session in self._sessions:
-                    if isinstance(session.transport, asyncio.WriteTransport):
-                        session.transport.abort()
-                others = asyncio.all_tasks() - {asyncio.current_task()}
-                if not others:
-                    break
-                await asyncio.wait(others, timeout=0.05)
-            for _ in range(3):
-                await asyncio.sleep(0)
-
-        asyncio.run_coroutine_threadsafe(close(), self.loop).result(10)
+        assert self.server is not None
+        ending = let_go(self.server, lambda: (session.transport for session in self._sessions))
+        asyncio.run_coroutine_threadsafe(ending, self.loop).result(10)
 
     def _trigger_server(self) -> None:
         """Aiosmtpd connects once to see whether it listens: over TLS that would need the certificate."""
@@ -244,25 +233,27 @@ def by_hand(play: Callable[[Hand], Coroutine[Any, Any, None]]) -> Iterator[MailS
     loop = asyncio.new_event_loop()
     stop = asyncio.Event()
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    transports: list[asyncio.WriteTransport] = []
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Coroutine[Any, Any, None]:
         server.connections += 1
-        playing = asyncio.ensure_future(play(Hand(server, reader, writer)))
-        ended = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((playing, ended), return_when=asyncio.FIRST_COMPLETED)
-        for task in (playing, ended):
-            task.cancel()
-        await asyncio.gather(playing, ended, return_exceptions=True)
-        writer.transport.abort()
+        transports.append(writer.transport)
+        return played(Hand(server, reader, writer))
+
+    async def played(hand: Hand) -> None:
+        try:
+            await play(hand)
+        except OSError:  # the other side went away
+            pass
+        finally:
+            hand.writer.transport.abort()
 
     async def serve() -> None:
         listener = await asyncio.start_server(connected, HOST, 0)
         server.port = listener.sockets[0].getsockname()[1]
         ready.set()
-        async with listener:
-            await stop.wait()
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:  # whoever is just being let in goes too
-            await asyncio.wait(others)
-        await asyncio.sleep(0)
+        await stop.wait()
+        await let_go(listener, lambda: transports)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()

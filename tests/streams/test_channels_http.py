@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
@@ -20,6 +20,7 @@ from streams.net import Rules, Way, networks
 from streams.outbox.channel import Outcome, Outgoing, Setup, load
 from streams.outbox.channels import apprise, qontak, webhook, whatsapp_cloud
 from streams.outbox.http import scrubbed
+from streams.outbox.smtp_replies import Stage, judged
 from streams.sections import SecretReference
 from tests.servers import http
 from tests.servers.harness_apprise import notice_in
@@ -231,6 +232,8 @@ def test_a_redirect_of_a_place_is_not_followed(monkeypatch: pytest.MonkeyPatch) 
 # --- all of them ----------------------------------------------------------------------------------------------------
 
 
+@example("", "TPS")  # stands in https, too
+@example("", "123")
 @given(st.text(max_size=300), st.text(min_size=3, max_size=20))
 def test_what_the_other_side_says_is_shown_without_what_it_quotes(around: str, name: str) -> None:
     outgoing = Outgoing("n1", "c1", "p", "+6281234567890", "id", Message("A subject", "Some body"), name=name)
@@ -239,6 +242,14 @@ def test_what_the_other_side_says_is_shown_without_what_it_quotes(around: str, n
     )
     assert said.isprintable() and len(said) <= 160
     assert not any(part in said for part in ("81234567890", "3456-7890", "a@b.example", "s3cret"))
+
+
+def test_a_message_that_is_quoted_whole_is_left_out_with_what_it_holds() -> None:
+    body = "Hello Al,\nsee https://x.example/help or write to cs@x.example."
+    outgoing = Outgoing("n1", "c1", "p", "+6281234567890", "id", Message("S", body), name="Al")
+    assert scrubbed(f"Not taken: {body} (Al, always)", outgoing) == "Not taken: … (…, always)"
+    (sent,) = [judged(Stage.MESSAGE, 554, f"5.6.0 not taken: {body} (al)", "al@x.example", "Al", "S", body)]
+    assert sent.detail.endswith("5.6.0 not taken: … (…)")
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
-WORKERS ?= 2
 OUT ?= build/quality
 DATA ?= ../shared/data
 QUALITY := $(BIN)/python -m benchmarks.quality
 LOCK := uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11
 
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench quality docs run lock
+.PHONY: help setup check test demo bench quality docs run kafka lock
 # Compiled once and kept, or every process that a test starts would compile all it imports again.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -21,6 +20,7 @@ help:  ## Show this list
 
 setup: $(VENV)/dev.stamp  ## Install Tocsin with its development tools into .venv
 
+check: WORKERS ?= 2
 check: $(VENV)/dev.stamp  ## Format, lint, types, imports, fast tests: under a minute
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -28,6 +28,8 @@ check: $(VENV)/dev.stamp  ## Format, lint, types, imports, fast tests: under a m
 	$(BIN)/lint-imports
 	$(BIN)/pytest -q -n $(WORKERS) --dist worksteal -m "not slow" --hypothesis-profile=fast
 
+test: WORKERS ?= 3
+# Most of what is slow waits for a broker, a server or a browser.
 test: $(VENV)/dev.stamp  ## Run all tests
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal
 
@@ -63,6 +65,9 @@ run: $(VENV)/core.stamp  ## Follow a growing log: make run FILE=/var/log/app.ndj
 		exit 2; }
 	@$(BIN)/tocsin replay --follow $(if $(CONFIG),--config "$(CONFIG)") $(if $(DB),--db "$(DB)") \
 		$(if $(FORMAT),--format "$(FORMAT)") "$(FILE)"
+
+kafka: $(VENV)/core.stamp  ## Run a Kafka broker on loopback until ctrl-C; needs Java 17 and Maven
+	@$(BIN)/python -m deploy.kafka.broker $(ARGS)
 
 lock: $(VENV)/dev.stamp  ## Write the locks anew from pyproject.toml
 	$(BIN)/$(LOCK) pyproject.toml -o requirements/core.txt

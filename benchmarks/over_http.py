@@ -1,13 +1,14 @@
 """Events a second over HTTP and how long an answer takes, as ratios to a bare route in the same run.
 
-    python benchmarks/over_http.py [--rounds 5] [--seconds 3] [--json]
+    python benchmarks/over_http.py [--rounds 5] [--seconds 3] [--kafka] [--json]
 
 The bare route: FastAPI on uvicorn, whose one handler writes the body's bytes to SQLite as they are (write-ahead log,
 `synchronous=full`: the same durability) and answers 202; nothing is checked, split, limited or signed in. `door` is
 `tocsin web` alone, `service` is `tocsin run`, whose engines work off what comes in beside it. In each round every
 contestant is loaded in turn by the same client over the same number of connections, so that all see the same machine; a
 ratio is the median over rounds. The service's engines get the time they need before the next one is loaded: `worked
-off` is the rate with that time. Last, how long after a 202 a case is open that the request has decided.
+off` is the rate with that time. With `--kafka` there is one more, `kafka`: `tocsin web` alone, on a store whose events
+go to a broker on the same cores. Last, how long after a 202 a case is open that the request has decided.
 """
 
 import argparse
@@ -144,11 +145,28 @@ def service(folder: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def door(folder: Path) -> Iterator[Server]:
+def to_kafka(folder: Path) -> Iterator[Server]:
+    """Run the same process where events go to Kafka, and a broker."""
+    from deploy.kafka.broker import Cluster
+    from streams.store.engines import claim_kafka_input
+
+    with Cluster(folder.with_name("broker")) as cluster:
+        configured(folder)
+        (folder / "tocsin.yml").write_text(f"kafka: {{brokers: [{cluster.bootstrap}]}}\n", encoding="utf-8")
+        made = [sys.executable, *tocsin("topics", "create", "--config", str(folder))]
+        subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+        with open_store(folder / "tocsin.db", create=True) as store:
+            claim_kafka_input(store, "tocsin.events", 6)
+        with door(folder, "kafka") as server:
+            yield server
+
+
+@contextmanager
+def door(folder: Path, name: str = "door") -> Iterator[Server]:
     """Run the process that takes events in, without the engines."""
     import socket
 
-    words = configured(folder)
+    words = "--config", str(folder), "--db", str(folder / "tocsin.db")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -162,7 +180,7 @@ def door(folder: Path) -> Iterator[Server]:
             with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
                 break
             time.sleep(0.1)
-        yield Server("door", f"http://127.0.0.1:{port}", token, db)
+        yield Server(name, f"http://127.0.0.1:{port}", token, db)
     finally:
         started.terminate()
         started.wait(60)
@@ -315,6 +333,7 @@ def main() -> None:
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--rounds", type=int, default=5)
     arguments.add_argument("--seconds", type=float, default=3.0, help="how long each contestant is loaded at each size")
+    arguments.add_argument("--kafka", action="store_true", help="also the door that writes to Kafka")
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--bare", metavar="DIR", help=argparse.SUPPRESS)
     given = arguments.parse_args()
@@ -329,7 +348,10 @@ def main() -> None:
         with service(folder / "cases") as server:
             waited = delays(server, lambda found: progress(found, "cases", console=console, disable=quiet))
         servers = [Server("bare", stack.enter_context(process(__file__, "--bare", temporary))["url"])]
+        configured(folder / "door")
         servers.append(stack.enter_context(door(folder / "door")))
+        if given.kafka:
+            servers.append(stack.enter_context(to_kafka(folder / "kafka")))
         servers.append(stack.enter_context(service(folder / "service")))
         guess = {size: 2_000 * size if size == 1 else 60_000 for size in SIZES}
         for turn in progress(range(given.rounds), "rounds", console=console, disable=quiet):

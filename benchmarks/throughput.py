@@ -1,6 +1,7 @@
 """Events a second on one core, as ratios against named anchors in the same run.
 
     python benchmarks/throughput.py [--events 400000] [--rounds 7] [--json]
+    python benchmarks/throughput.py --kafka …    from a real broker: benchmarks/kafka_throughput.py
 
 The events: about 200 bytes, four dimensions, failures with retries, as a producer with volume sends them. Each round
 runs every contestant once, in turn, so that all see the same machine; a contestant's ratio is the median over rounds of
@@ -23,44 +24,15 @@ from rich.console import Console
 from rich.progress import track as progress
 from rich.table import Table
 
+from benchmarks.payments import DIMENSIONS, Event, lines, signal
 from detector.config import Config
 from detector.counter.counter import Counter
 from detector.decode import JSON, CustomerKeys, Decoder
-from detector.signals import Condition, CountBy, Measure, Mode, Signal
+from detector.signals import CountBy
 from detector.watch.segments import Segments
 from detector.watch.watch import Watch
 
-DIMENSIONS = ("app_version", "bank", "city", "provider")
 BLOCK_BYTES = 262_144
-START_MS = 1_772_409_600_000
-
-
-def lines(count: int, seed: int = 1, per_second: int = 2_000) -> bytes:
-    """NDJSON: `count` payments at `per_second`; 3 % fail, 40 % of the failing customers 3 to 8 times in a row."""
-    rng = np.random.default_rng(seed)
-    sizes = (6, 12, 30, 5)
-    values = [
-        [f"{d}-{i:02d}" for i in rng.choice(size, count, p=rng.dirichlet(np.full(size, 0.8)))]
-        for d, size in zip(DIMENSIONS, sizes, strict=True)
-    ]
-    weights = rng.lognormal(0.0, 1.2, 100_000)
-    customers = rng.choice(len(weights), count, p=weights / weights.sum())
-    failed = rng.random(count) < 0.03
-    repeat = np.where(failed & (rng.random(count) < 0.4), rng.integers(2, 8, count), 0)
-    for i in np.flatnonzero(repeat)[::-1].tolist():
-        span = slice(i, min(i + int(repeat[i]) + 1, count))
-        customers[span], failed[span] = customers[i], True
-    out = []
-    for i in range(count):
-        ms = START_MS + i * 1000 // per_second
-        seconds, rest = divmod(ms - START_MS, 1000)
-        stamp = f"2026-03-02T{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}.{rest:03d}Z"
-        out.append(
-            f'{{"id":"{i:012x}","time":"{stamp}","kind":"payment","customer":"C-{customers[i]:06d}",'
-            f'"app_version":"{values[0][i]}","bank":"{values[1][i]}","city":"{values[2][i]}","provider":"{values[3][i]}",'
-            f'"outcome":"{"failure" if failed[i] else "success"}","amount":{i % 100_000}}}\n'
-        )
-    return "".join(out).encode()
 
 
 def blocks(data: bytes) -> list[tuple[int, bytes]]:
@@ -70,35 +42,6 @@ def blocks(data: bytes) -> list[tuple[int, bytes]]:
         out.append((position, data[position:end]))
         position = end
     return out
-
-
-def signal(count_by: CountBy) -> Signal:
-    return Signal(
-        name="declines",
-        title={"en": "Payments are declined"},
-        events=(Condition("kind", any_of=("payment",)),),
-        bad=(Condition("outcome", any_of=("failure",)),),
-        measure=Measure.SHARE,
-        dimensions=DIMENSIONS,
-        window_ms=60_000,
-        mode=Mode.LIVE,
-        count_by=count_by,
-    )
-
-
-class Event(msgspec.Struct):
-    """What the anchors decode: every field of the event."""
-
-    id: str
-    time: str
-    kind: str
-    customer: str
-    app_version: str
-    bank: str
-    city: str
-    provider: str
-    outcome: str
-    amount: int
 
 
 def decode_only(parts: list[tuple[int, bytes]]) -> None:
@@ -183,6 +126,11 @@ def seconds(run: Callable[[list[tuple[int, bytes]]], None], parts: list[tuple[in
 
 
 def main() -> None:
+    if "--kafka" in sys.argv:
+        from benchmarks import kafka_throughput
+
+        kafka_throughput.main([word for word in sys.argv[1:] if word != "--kafka"])
+        return
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--events", type=int, default=400_000)
     arguments.add_argument("--rounds", type=int, default=7)

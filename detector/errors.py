@@ -30,6 +30,10 @@ class FencedError(TocsinError):
     exit_code = 3
 
 
+class DamagedStoreError(TocsinError):
+    """The store's bytes do not hold what they should: nothing is guessed, and nothing starts empty in their place."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong in the configuration: where (`path`), what was found, what is allowed, what to do."""

@@ -44,6 +44,7 @@ REASONS = (
     "ancient",  # before the oldest time that is taken (default the year 2000)
     "far-future",  # ahead of its ingest time beyond the skew; in a recording, a leap that no later record confirms
     "bad-number",  # infinite, or beyond a 64-bit float
+    "no-tenant",  # on a topic that tenants share: names none, or one whom nobody serves
     "unreadable-line",  # a text format's line that names an event but does not parse
 )
 

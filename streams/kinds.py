@@ -156,6 +156,12 @@ def _channels(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _tenant_names(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple):
+        refuse("a list of tenants such as [toko, bank]")
+    return tuple(dict.fromkeys(map(_name, value)))
+
+
 def _severities(value: object) -> tuple[Severity, ...]:
     known = [severity.value for severity in Severity]
     if not isinstance(value, list | tuple) or not set(value) <= set(known):
@@ -241,6 +247,100 @@ def is_address(text: str) -> bool:
     return True
 
 
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
+KAFKA_PORT = 9092
+
+
+def _topic(value: object) -> str:
+    if isinstance(value, str) and _TOPIC.fullmatch(value) and value not in (".", ".."):
+        return value
+    refuse("a name of letters, digits, dots, dashes and underscores, at most 249 long")
+
+
+def parse_brokers(value: object) -> tuple[str, ...] | None:
+    """Return addresses as `host:port`, from a list or a text with commas; None where they are none.
+
+    Examples
+    --------
+    >>> parse_brokers("kafka-1,kafka-2:9094"), parse_brokers(["[::1]:9092"]), parse_brokers("kafka:high")
+    (('kafka-1:9092', 'kafka-2:9094'), ('[::1]:9092',), None)
+    """
+    texts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not texts:
+        return None
+    found = [_broker(text) for text in texts]
+    return None if None in found else tuple(dict.fromkeys(text for text in found if text is not None))
+
+
+def _broker(value: object) -> str | None:
+    match = _BROKER.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return None
+    host, port = match[1], int(match[2] or KAFKA_PORT)
+    good = is_address(host[1:-1]) if host.startswith("[") else _HOST.fullmatch(host)
+    return f"{host}:{port}" if good and 0 < port < 65_536 else None
+
+
+_BROKER = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
+
+
+def _brokers(value: object) -> tuple[str, ...]:
+    found = parse_brokers(value) if isinstance(value, list | tuple) else None
+    if found is None:
+        refuse("a list of addresses such as [kafka-1:9092, kafka-2:9092]")
+    return found
+
+
+_LABEL = re.compile(r"[a-zA-Z][a-zA-Z0-9_]*")
+OWN_LABELS = ("alertname", "tenant", "case", "severity", "signal")
+"""Labels that every case has as an alert."""
+MOST_LABELS, LONGEST_LABEL = 10, 200
+
+
+def label_of(dimension: str) -> str:
+    """Return what a dimension is called as a label.
+
+    Examples
+    --------
+    >>> label_of("app-version")
+    'app_version'
+    """
+    return re.sub(r"[^a-zA-Z0-9_]", "_", dimension)
+
+
+def _labels(value: object) -> dict[str, str]:
+    given = or_empty(value)
+    if not isinstance(given, dict) or len(given) > MOST_LABELS:
+        refuse(f"a mapping of at most {MOST_LABELS} labels such as {{team: payments}}")
+    for name, text in given.items():
+        if not isinstance(name, str) or not _LABEL.fullmatch(name) or name in OWN_LABELS:
+            refuse(f"labels of letters, digits and underscores, other than {listed(OWN_LABELS)}")
+        if not isinstance(text, str) or not 0 < len(text) <= LONGEST_LABEL or not text.isprintable():
+            refuse(f"a text of 1 to {LONGEST_LABEL} characters for each label")
+    return dict(given)
+
+
+def _label_dimensions(value: object) -> tuple[str, ...]:
+    found = _texts(value)
+    names = [label_of(text) for text in found]
+    if len(set(names)) < len(names) or len(names) > MOST_LABELS or not all(map(_LABEL.fullmatch, names)):
+        refuse(f"a list of at most {MOST_LABELS} dimensions such as [bank], each once")
+    if set(names) & set(OWN_LABELS):
+        refuse(f"dimensions that are not called {listed(OWN_LABELS)}")
+    return found
+
+
+_HEADER = re.compile(r"[A-Za-z0-9-]{1,60}")
+_OUR_HEADERS = ("host", "content-length", "content-type", "transfer-encoding", "connection")
+
+
+def header_name(value: object) -> str:
+    """Read a header's name."""
+    if not isinstance(value, str) or not _HEADER.fullmatch(value) or value.lower() in _OUR_HEADERS:
+        refuse("a header's name such as Authorization")
+    return value
+
+
 BudgetText = Annotated[Budget, BeforeValidator(_budget)]
 QuietTimes = Annotated[QuietHours, BeforeValidator(_quiet_hours)]
 Contacts = Annotated[tuple[Condition, ...], BeforeValidator(_contacts)]
@@ -249,6 +349,7 @@ Country = Annotated[str | None, BeforeValidator(_country)]
 OwnDays = Annotated[tuple[OwnDay, ...], BeforeValidator(_own_days)]
 Name = Annotated[str, BeforeValidator(_name)]
 Channels = Annotated[tuple[str, ...], BeforeValidator(_channels)]
+TenantNames = Annotated[tuple[str, ...], BeforeValidator(_tenant_names)]
 Severities = Annotated[tuple[Severity, ...], BeforeValidator(_severities)]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(_networks)]
@@ -256,3 +357,8 @@ Proxies = Annotated[tuple[str, ...], BeforeValidator(_proxies)]
 Origin = Annotated[str | None, BeforeValidator(_origin)]
 Issuer = Annotated[str, BeforeValidator(_issuer)]
 Hosts = Annotated[tuple[str, ...], BeforeValidator(_hosts)]
+Topic = Annotated[str, BeforeValidator(_topic)]
+Brokers = Annotated[tuple[str, ...], BeforeValidator(_brokers)]
+AlertLabels = Annotated[dict[str, str], BeforeValidator(_labels)]
+LabelDimensions = Annotated[tuple[str, ...], BeforeValidator(_label_dimensions)]
+HeaderName = Annotated[str, BeforeValidator(header_name)]

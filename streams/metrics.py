@@ -6,20 +6,25 @@ Promises
   scrape of the running process would.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import accumulate
 from threading import Lock
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.utils import floatToGoString
 
 from detector.config import Config
 from detector.desk.records import DeskEffects, WindowClosed
 from detector.errors import UsageError
+from detector.events import REASONS as DEAD_REASONS
 from detector.pipeline import Effects
+from detector.signals import Mode
 from detector.watch.anomaly import Phase
 from detector.watch.budget import Operating
 
@@ -64,6 +69,17 @@ DELAY = MetricDoc(
     Kind.GAUGE,
     "From the end of the last closed window until now. Only of a live run, from its first window on.",
 )
+DELAY_DUE = MetricDoc(
+    "tocsin_event_delay_due_seconds",
+    Kind.GAUGE,
+    "What that delay grows to where all is well: a base window and the lateness, as configured.",
+)
+DETECTED = MetricDoc(
+    "tocsin_time_to_detect_seconds",
+    Kind.HISTOGRAM,
+    "From onset to detection, of live cases opened since the process started. Only of a live run.",
+    ("signal",),
+)
 BUDGET = MetricDoc(
     "tocsin_budget_cases",
     Kind.GAUGE,
@@ -90,8 +106,8 @@ NOISE = MetricDoc(
 SHIFT = MetricDoc("tocsin_threshold_shift_nats", Kind.GAUGE, "What verdicts have moved the thresholds by.", ("signal",))
 
 METRICS = (
-    *(EVENTS, APPLIED, DROPPED, DEAD, WINDOWS, DELAY),
-    *(CASES, ANOMALIES),
+    *(EVENTS, APPLIED, DROPPED, DEAD, WINDOWS, DELAY, DELAY_DUE),
+    *(CASES, ANOMALIES, DETECTED),
     *(BUDGET, PERIOD, SPENT, THRESHOLD, SEGMENTS, NOISE, SHIFT),
 )
 
@@ -133,15 +149,41 @@ REQUESTS = MetricDoc(
 REQUEST_SECONDS = MetricDoc(
     "tocsin_http_request_seconds", Kind.HISTOGRAM, "How long an answer took.", ("method", "route")
 )
-DOOR_EVENTS = MetricDoc("tocsin_door_events_total", Kind.COUNTER, "Records that were accepted: they are on disk.")
+DOOR_EVENTS = MetricDoc(
+    "tocsin_door_events_total", Kind.COUNTER, "Records that were accepted: they are on disk, or with the brokers."
+)
 DOOR_BYTES = MetricDoc("tocsin_door_bytes_total", Kind.COUNTER, "Bytes of them, unpacked.")
 DOOR_REFUSED = MetricDoc(
     "tocsin_door_refused_total", Kind.COUNTER, "Requests with events that were refused.", ("reason",)
 )
 DOOR_COMMIT = MetricDoc(
-    "tocsin_door_commit_seconds", Kind.HISTOGRAM, "How long a group of requests took to reach the disk."
+    "tocsin_door_commit_seconds",
+    Kind.HISTOGRAM,
+    "How long a group of requests took to reach the disk, or one the brokers.",
 )
 
+CHECK_OK = MetricDoc(
+    "tocsin_check_ok",
+    Kind.GAUGE,
+    "0: readiness finds fault with it: store, disk, schema, work, progress, configuration; of a worker also broker.",
+    ("check",),
+)
+DISK_FREE = MetricDoc("tocsin_disk_free_bytes", Kind.GAUGE, "Room on the disk of a store that is a file.")
+DISK_SIZE = MetricDoc("tocsin_disk_size_bytes", Kind.GAUGE, "Size of that disk.")
+COMMIT_AGE = MetricDoc(
+    "tocsin_commit_age_seconds",
+    Kind.GAUGE,
+    "For how long an engine has had something to do and has not committed; 0: nothing waits.",
+    ("engine",),
+)
+ALERTMANAGER_OK = MetricDoc(
+    "tocsin_alertmanager_ok",
+    Kind.GAUGE,
+    "0: this Alertmanager does not take our alerts; `endpoint` is its place in the settings, from 0.",
+    ("endpoint",),
+)
+
+BUILD_INFO = MetricDoc("tocsin_build_info", Kind.GAUGE, "Always 1; `version` is Tocsin's.", ("version",))
 LOOP_LAG = MetricDoc(
     "tocsin_loop_lag_seconds",
     Kind.GAUGE,
@@ -149,15 +191,42 @@ LOOP_LAG = MetricDoc(
 )
 
 SERVICE_METRICS = (
-    *(UP, CONFIG_OK, BACKLOG_BYTES, BACKLOG_AGE, COMMANDS_WAITING),
+    BUILD_INFO,
+    *(UP, CHECK_OK, CONFIG_OK, BACKLOG_BYTES, BACKLOG_AGE, COMMIT_AGE, COMMANDS_WAITING, DISK_FREE, DISK_SIZE),
     *(OPEN_CASES, UNACKNOWLEDGED),
     *(OUTBOX, OUTBOX_AGE, DELIVERIES, KILL_SWITCH, CIRCUIT, LIMIT),
-    *(WEBHOOKS, WEBHOOK_QUEUE, STREAMS),
+    *(WEBHOOKS, WEBHOOK_QUEUE, STREAMS, ALERTMANAGER_OK),
     *(REQUESTS, REQUEST_SECONDS, DOOR_EVENTS, DOOR_BYTES, DOOR_REFUSED, DOOR_COMMIT, LOOP_LAG),
 )
 """What the running service says beside them: of its processes, the door, cases that wait for people, and sending."""
 
+KAFKA_LAG = MetricDoc(
+    "tocsin_kafka_lag_records",
+    Kind.GAUGE,
+    "Records of the input that this worker has before it.",
+    ("topic", "partition"),
+)
+KAFKA_RECORDS = MetricDoc(
+    "tocsin_kafka_records_total", Kind.COUNTER, "Records of the input that this worker has read, others' too."
+)
+KAFKA_PASSED = MetricDoc(
+    "tocsin_kafka_passed_over_total",
+    Kind.COUNTER,
+    "What of a shared topic was other tenants': records where a header names the tenant, lines where a field does.",
+)
+CONFIG_CURRENT = MetricDoc(
+    "tocsin_config_current",
+    Kind.GAUGE,
+    "0: the configuration's files are others than those that this worker started with; start it again.",
+)
+
+KAFKA_METRICS = (KAFKA_LAG, KAFKA_RECORDS, KAFKA_PASSED, CONFIG_CURRENT)
+"""What a worker on Kafka says beside the engines' and `BUILD_INFO`, `CHECK_OK`, `CONFIG_OK`, `COMMIT_AGE`."""
+
 Labels = tuple[str, ...]
+
+DETECTED_S = (60.0, 120.0, 180.0, 300.0, 600.0, 900.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0)
+"""Bounds of the time to detect."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +237,23 @@ class Spent:
     cases: int
     per_ms: int
     spent: int
+
+
+@dataclass
+class _Detected:
+    """How long it took to detect one signal's cases."""
+
+    counts: list[int] = field(default_factory=lambda: [0] * (len(DETECTED_S) + 1))
+    """By the bucket they fall into, not summed up."""
+    sum_s: float = 0.0
+
+    def observe(self, took_s: float) -> None:
+        self.counts[bisect_left(DETECTED_S, took_s)] += 1
+        self.sum_s += took_s
+
+    def buckets(self) -> list[tuple[str, float]]:
+        bounds = [*map(floatToGoString, DETECTED_S), "+Inf"]
+        return list(zip(bounds, map(float, accumulate(self.counts)), strict=True))
 
 
 @dataclass(eq=False)
@@ -186,6 +272,8 @@ class Metrics(Collector):
     _open: dict[str, str] = field(default_factory=dict)
     """Open anomalies and their signals."""
     _closed_ms: int | None = None
+    _detected: dict[str, "_Detected"] = field(default_factory=dict)
+    """By signal, of a live run."""
     _lock: Lock = field(default_factory=Lock)
     points: tuple[Operating, ...] = ()
     """Where the signals stand."""
@@ -196,10 +284,15 @@ class Metrics(Collector):
             self._set(metric, 0)
         for reason in REASONS:
             self._set(DROPPED, 0, reason)
+        for reason in DEAD_REASONS:
+            self._set(DEAD, 0, reason)
+        given = self.config.input
+        self._set(DELAY_DUE, (given.window_ms + given.lateness_ms) / 1_000)
         for signal in self.config.signals:
             self._set(CASES, 0, signal.name, signal.mode.value)
             if self.now_ms is not None:
                 self._set(ANOMALIES, 0, signal.name)
+                self._detected[signal.name] = _Detected()
 
     # --- in -------------------------------------------------------------------------------------------------------
 
@@ -235,6 +328,9 @@ class Metrics(Collector):
             if entry.what == "opened" and entry.case in cases:
                 case = cases[entry.case]
                 self._add(CASES, 1, case.signals[0], case.mode.value)
+                if self.now_ms is not None and case.mode is Mode.LIVE:
+                    found = self._detected.setdefault(case.signals[0], _Detected())
+                    found.observe(max(0, case.detected_ms - case.onset_ms) / 1_000)
 
     def _anomalies(self, closed: WindowClosed) -> None:
         for anomaly in closed.anomalies:
@@ -280,7 +376,14 @@ class Metrics(Collector):
             if self.now_ms is not None and self._closed_ms is not None:
                 self._set(DELAY, max(0.0, (self.now_ms() - self._closed_ms) / 1_000))
             standing = {name: sorted(values.items()) for name, values in self._values.items()}
+            detected = {signal: (found.buckets(), found.sum_s) for signal, found in sorted(self._detected.items())}
         for metric in METRICS:
+            if metric is DETECTED:
+                histogram = HistogramMetricFamily(metric.name, metric.help, labels=metric.labels)
+                for signal, (buckets, sum_s) in detected.items():
+                    histogram.add_metric((signal,), buckets, sum_s)
+                yield histogram
+                continue
             kind = CounterMetricFamily if metric.kind is Kind.COUNTER else GaugeMetricFamily
             family = kind(metric.name.removesuffix("_total"), metric.help, labels=metric.labels)
             for labels, value in standing[metric.name]:

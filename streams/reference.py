@@ -25,7 +25,7 @@ from detector.signals import Condition
 from streams.cli.common import Command, Group
 from streams.cli.main import cli
 from streams.clock import SystemClock
-from streams.metrics import METRICS, SERVICE_METRICS, MetricDoc
+from streams.metrics import KAFKA_METRICS, METRICS, SERVICE_METRICS, MetricDoc
 from streams.outbox.channel import Common, available, provider
 from streams.sections import Document, Duration, SecretReference
 from streams.settings import SIGNALS, defaults_directory, load
@@ -130,12 +130,14 @@ tocsin budget --prometheus > tocsin.prom
 ```
 
 Sums are those of the store's life. No customer's id and no text of an event is ever a label. What the numbers mean is
-told in [the budget](../budget.md) and [detection](../detection.md).
+told in [the budget](../budget.md) and [detection](../detection.md), which of them to watch in
+[operations](../operations.md).
 
 {table}
 
 The reasons of `tocsin_events_dropped_total` are `late` (its window was closed), `duplicate` (its id was seen) and
-`unwatched` (no signal counts it); those of `tocsin_dead_letters` are on [the page of the input](../input.md).
+`unwatched` (no signal counts it), on Kafka also `over-quota`; those of `tocsin_dead_letters` are on
+[the page of the input](../input.md).
 
 ## Of the running service
 
@@ -143,6 +145,14 @@ The reasons of `tocsin_events_dropped_total` are `late` (its window was closed),
 store when they are asked for.
 
 {service}
+
+## Of a worker on Kafka
+
+A worker answers `GET /metrics` on the port of `--health` with its `tocsin_build_info`, `tocsin_check_ok`,
+`tocsin_config_ok` and `tocsin_commit_age_seconds` (of the Counters that it has), the process' own `process_…` (CPU,
+memory, open files), and with these; all else that is above comes from `tocsin web` on the same store.
+
+{kafka}
 """
 
 
@@ -220,7 +230,8 @@ def _metrics_page() -> str:
         rows = [(f"`{m.name}`", m.kind.value, ", ".join(f"`{label}`" for label in m.labels), m.help) for m in metrics]
         return _table(rows, ("metric", "is a", "labels", "meaning"))
 
-    return f"{_MADE}\n\n" + _METRICS.format(table=table(METRICS), service=table(SERVICE_METRICS))
+    tables = {"table": table(METRICS), "service": table(SERVICE_METRICS), "kafka": table(KAFKA_METRICS)}
+    return f"{_MADE}\n\n" + _METRICS.format_map(tables)
 
 
 def _signals_page() -> str:
@@ -282,6 +293,8 @@ def _sentence(model: type[BaseModel]) -> str:
 
 def _model(field: FieldInfo) -> type[BaseModel] | None:
     kind = field.annotation
+    if get_origin(kind) in (Union, UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
@@ -322,6 +335,8 @@ def _default(field: FieldInfo) -> str:
     value = field.default
     if field.is_required():
         return "needed"
+    if isinstance(value, BaseModel):
+        return ""
     if value is None or value is PydanticUndefined or value in ({}, ()):
         return "none"
     if any(isinstance(part, Duration) for part in field.metadata):

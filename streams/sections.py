@@ -6,11 +6,11 @@ once, in the words of `detector.errors.Problem`.
 
 import re
 from dataclasses import replace
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
 import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic_core import ErrorDetails
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from detector.calendar import COUNTRY, ZONE
 from detector.config import DAY_MS, HOUR_MS, MINUTE_MS, Budget, QuietHours
@@ -20,12 +20,16 @@ from detector.signals import Condition
 from streams.kinds import (
     INNER,
     SECRET,
+    AlertLabels,
+    Brokers,
     BudgetText,
     Channels,
     Contacts,
     Country,
+    HeaderName,
     Hosts,
     Issuer,
+    LabelDimensions,
     Name,
     Networks,
     Origin,
@@ -33,12 +37,18 @@ from streams.kinds import (
     Proxies,
     QuietTimes,
     Severities,
+    TenantNames,
     Texts,
     TimeZone,
+    Topic,
+    label_of,
     or_empty,
     refuse,
 )
 from streams.kinds import Duration as Duration
+
+if TYPE_CHECKING:
+    from streams.net import Rules
 
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -237,6 +247,186 @@ class ServiceSection(_Section):
     webhook_http: bool = Field(default=False, description="true: webhooks may lead to unencrypted addresses too.")
 
 
+class TopicsSection(_Section):
+    """What the topics are called."""
+
+    events: Topic = Field(default="tocsin.events", description="Events come in here.")
+    windows: Topic = Field(default="tocsin.windows", description="Wakes the Watches; internal.")
+    anomalies: Topic = Field(default="tocsin.anomalies", description="Wakes the Desk; internal.")
+    cases: Topic = Field(default="tocsin.cases", description="The case feed goes out here.")
+    dead: Topic = Field(default="tocsin.dead", description="A copy of the dead letters goes out here.")
+
+    @pydantic.model_validator(mode="after")
+    def _apart(self) -> Self:
+        names = [getattr(self, field) for field in TopicsSection.model_fields]
+        if len(set(names)) < len(names):
+            refuse("a topic of its own for each")
+        return self
+
+
+class SaslSection(_Section):
+    """Who we are to the brokers."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = Field(description="How the password is proved.")
+    user: str = Field(min_length=1, description="The user.")
+    password: SecretReference = Field(description="The user's password.")
+
+
+class TlsSection(_Section):
+    """Whom of the brokers we believe, and our own certificate. Files of PEM, relative to the configuration."""
+
+    ca: str | None = Field(default=None, description="Whose certificates are believed; without it, the system's.")
+    certificate: str | None = Field(default=None, description="Our certificate, where the brokers ask for one.")
+    key: str | None = Field(default=None, description="Its key.")
+    key_password: SecretReference | None = Field(default=None, description="What the key is encrypted with.")
+
+    @pydantic.model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            refuse("a certificate and its key, or neither")
+        if self.key_password is not None and self.key is None:
+            refuse("a key_password only with a key")
+        return self
+
+
+class TenantSection(_Section):
+    """How a record names its tenant, where several share the input's topic: by a header, or by a field."""
+
+    header: str | None = Field(
+        default=None, min_length=1, max_length=200, description="The header that holds the name."
+    )
+    field: str | None = Field(
+        default=None, min_length=1, max_length=200, description="The field, at the top of an event's JSON, that does."
+    )
+    unnamed: Literal["ignore", "dead"] = Field(
+        default="ignore",
+        description="dead, with one of the tenants: it takes what names nobody as dead letters (`no-tenant`).",
+    )
+    others: TenantNames = Field(
+        default=(),
+        description="With `unnamed: dead`: all other tenants of the topic; who names none of them is nobody either.",
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.header is None) == (self.field is None):
+            refuse("`header` or `field`, one of the two")
+        if self.others and self.unnamed != "dead":
+            refuse("`others` only with unnamed: dead")
+        return self
+
+
+class KafkaSection(_Section):
+    """Run on Kafka: which brokers, how to enter, which topics (docs/kafka.md)."""
+
+    brokers: Brokers = Field(default=("localhost:9092",), description="Some of the brokers; they know the others.")
+    group: Topic = Field(default="tocsin", description="The group of the workers: those of one group share the work.")
+    topics: TopicsSection = Field(
+        default=TopicsSection(), description="What the topics are called: `tocsin.events`, … unless given."
+    )
+    tenant: TenantSection | None = Field(
+        default=None, description="Which records are this tenant's: `{header: tenant}`; null: the whole topic."
+    )
+    quota: int | None = Field(
+        default=None,
+        ge=1,
+        le=10_000_000,
+        description="Events a second, averaged over a minute; what is beyond is dropped. null: no limit.",
+    )
+    partitions: int = Field(
+        default=6, ge=1, le=1_000, description="Partitions of the input: at most so many workers count. Choose it once."
+    )
+    replication: int | None = Field(
+        default=None, ge=1, le=9, description="Copies of each topic; null: three, or as many as there are brokers."
+    )
+    retention: Annotated[int | None, Duration(HOUR_MS, 3650 * DAY_MS, none=True)] = Field(
+        default=7 * DAY_MS, description="How long the input is kept; none: for ever."
+    )
+    message_bytes: int = Field(
+        default=1_048_576, ge=65_536, le=104_857_600, description="The largest message of the input."
+    )
+    session_timeout: Annotated[int, Duration(6_000, 30 * MINUTE_MS)] = Field(
+        default=10_000, description="A worker that is silent for so long has lost its work to the others."
+    )
+    heartbeat: Annotated[int, Duration(1_000, 10 * MINUTE_MS)] = Field(
+        default=3_000, description="How often a worker says that it is there: three times a session timeout or more."
+    )
+    security: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        default="PLAINTEXT", description="How the brokers are spoken to."
+    )
+    sasl: SaslSection | None = Field(default=None, description="User and password, with SASL_PLAINTEXT and SASL_SSL.")
+    tls: TlsSection | None = Field(default=None, description="Certificates, with SSL and SASL_SSL.")
+
+    @pydantic.model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.security.startswith("SASL_") != (self.sasl is not None):
+            refuse("`sasl` with security: SASL_PLAINTEXT or SASL_SSL, and only there")
+        if self.tls is not None and not self.security.endswith("SSL"):
+            refuse("`tls` only with security: SSL or SASL_SSL")
+        if 3 * self.heartbeat > self.session_timeout:
+            refuse("a `session_timeout` of at least three times `heartbeat`")
+        return self
+
+
+class AlertmanagerSection(_Section):
+    """Cases as alerts in Prometheus' Alertmanager: see docs/operations.md."""
+
+    urls: Texts = Field(description="Its addresses: [https://alerts.example]. Every one gets every case.")
+    labels: AlertLabels = Field(default={}, description="Labels of your own on every case: `{team: payments}`.")
+    dimensions: LabelDimensions = Field(
+        default=(), description="Of these dimensions the cause's values are labels: [bank]. They come from your events."
+    )
+    severities: Severities = Field(default=(), description="Only cases of these severities; none: all live cases.")
+    language: Literal["en", "id"] = Field(default="en", description="Of titles and counts.")
+    resend: Annotated[int, Duration(1_000, HOUR_MS)] = Field(
+        default=MINUTE_MS, description="A case that lasts is sent again this often."
+    )
+    expire: Annotated[int, Duration(2_000, DAY_MS)] = Field(
+        default=15 * MINUTE_MS, description="Not sent again for so long, it counts there as resolved."
+    )
+    headers: dict[HeaderName, SecretReference] = Field(
+        default={}, description="Headers by reference: `{Authorization: {env: ALERTMANAGER_AUTHORIZATION}}`."
+    )
+    allow: Networks = Field(
+        default=(), description="Networks that are not public and may be reached all the same: [127.0.0.0/8]."
+    )
+    insecure: bool = Field(default=False, description="true: http too; anyone on the way can read it.")
+    ca_file: str | None = Field(default=None, description="Certificates to trust beside the system's, as PEM.")
+    timeout: Annotated[int, Duration(1_000, 60_000)] = Field(default=10_000, description="For one request, in all.")
+
+    @property
+    def rules(self) -> "Rules":
+        """What is allowed beyond https to public addresses."""
+        from streams.net import Rules, networks
+
+        return Rules(networks(self.allow), self.insecure)
+
+    @pydantic.model_validator(mode="after")
+    def _places(self) -> Self:
+        from streams.net import check_url  # with all of HTTP, which few commands need
+
+        if not 0 < len(self.urls) <= MOST_ALERTMANAGERS:
+            refuse(f"from 1 to {MOST_ALERTMANAGERS} urls")
+        if self.expire < 2 * self.resend:
+            refuse("an `expire` of at least twice `resend`")
+        if set(self.labels) & set(map(label_of, self.dimensions)):
+            refuse("other names for `labels` than those of `dimensions`")
+        problems = []
+        for i, url in enumerate(self.urls):
+            reasons = check_url(url, self.rules)
+            if not reasons and ("?" in url or "#" in url):
+                reasons = ["expected no query"]
+            if reasons:  # the address itself is not shown: it may hold a secret
+                found, do = f"one that may not: {'; '.join(reasons)}", "`allow` opens a network, `insecure: true` http"
+                problems.append(Problem(f"urls[{i}]", found, "an address that may be sent to", do))
+        if problems:
+            raise PydanticCustomError(INNER, INNER, {"problems": problems})
+        return self
+
+
+MOST_ALERTMANAGERS = 10
+
+
 class CalendarSection(_Section):
     """Which days are unlike others of their weekday: see docs/calendar.md."""
 
@@ -279,6 +469,10 @@ class Document(_Section):
     limits: LimitsSection = LimitsSection()
     service: ServiceSection = ServiceSection()
     sending: SendingSection = SendingSection()
+    alertmanager: AlertmanagerSection | None = Field(
+        default=None, description="Cases as alerts in Prometheus' Alertmanager."
+    )
+    kafka: KafkaSection = KafkaSection()
     channels: Annotated[dict[Name, dict[str, Any]], BeforeValidator(or_empty)] = Field(
         default={},
         description="What carries each channel's messages: `email: {by: smtp, host: …}`; see docs/notices.md.",
@@ -286,6 +480,15 @@ class Document(_Section):
     formats: Annotated[dict[Name, dict[str, Any]], BeforeValidator(or_empty)] = Field(
         default={}, description="Mappings from the JSON of your producers to events, by the name that --format takes."
     )
+
+    @pydantic.model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        naming = self.kafka.tenant
+        if naming is not None and naming.field is not None and self.input.format == "sshd":
+            refuse("kafka.tenant.header with format: sshd, whose lines have no fields")
+        if naming is not None and self.tenant in naming.others:
+            refuse("in kafka.tenant.others the other tenants, without this one")
+        return self
 
 
 def parse_document(document: object, where: str = "tocsin.yml") -> Document:

@@ -17,7 +17,15 @@ from detector.fields import did_you_mean, listed, shown
 from detector.signals import Signal, parse_signals
 from detector.watch.plugins.resolve import problems as detector_problems
 from streams.intake.formats import BUILT_IN, check_formats
-from streams.sections import Document, SecretReference, SendingSection, ServiceSection, parse_document
+from streams.sections import (
+    AlertmanagerSection,
+    Document,
+    KafkaSection,
+    SecretReference,
+    SendingSection,
+    ServiceSection,
+    parse_document,
+)
 from streams.yamlfile import read_yaml
 
 TOCSIN, SIGNALS, CUSTOMERS = "tocsin.yml", "signals.yml", "customers.csv"
@@ -89,6 +97,8 @@ class Settings:
     customer_key: Secret | None
     service: ServiceSection = field(default_factory=ServiceSection)
     sending: SendingSection = field(default_factory=SendingSection)
+    kafka: KafkaSection = field(default_factory=KafkaSection)
+    alertmanager: AlertmanagerSection | None = None
     channels: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What carries each channel's messages, by the channel's name, as it stands in tocsin.yml; each provider checks
     its own (`streams.outbox.channel`)."""
@@ -143,6 +153,8 @@ def load(directory: Path) -> Settings:
         customer_key=secret_of(document.privacy.customer_key, f"{TOCSIN}: privacy.customer_key", directory),
         service=document.service,
         sending=document.sending,
+        kafka=document.kafka,
+        alertmanager=document.alertmanager,
         channels=document.channels,
     )
 

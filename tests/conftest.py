@@ -4,16 +4,28 @@
 no profile has a deadline.
 """
 
+import gc
 import os
 
 import pytest
 from hypothesis import settings
+
+from tests.servers.kafka import broker, cluster, sockets_left_by_kafka_python
+from tests.servers.postgres import postgres
+from tests.servers.stores import db
+
+__all__ = ["broker", "cluster", "db", "postgres", "sockets_left_by_kafka_python"]
 
 settings.register_profile("default", deadline=None)
 settings.register_profile("fast", deadline=None, max_examples=30)
 settings.load_profile("default")
 
 _SAYS_SOMETHING = ("NO_COLOR", "FORCE_COLOR", "COLUMNS", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over modules and collected tests, which stay anyway."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

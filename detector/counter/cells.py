@@ -1,4 +1,4 @@
-"""Which cell of which signal an event belongs to, by one dictionary look-up per event.
+"""Which cell of which signal an event belongs to, by one look-up per event.
 
 All signals share one table of *routes*: the tuple of an event's categorical fields → a row that says for each signal
 whether the event is one of its own, whether it is bad and in which cell it counts. Conditions are evaluated once per
@@ -12,11 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.config import DAY_MS, WEEK_MS, Input
+from detector.decode.buckets import Buckets
 from detector.events import EventSchema, Ints, canonical
 from detector.signals import ALL_OTHERS, Condition, Measure, Signal
 
 Fields = tuple[object, ...]
+Tests = list[tuple[int, Condition]]
+"""Conditions, and where the field of each stands."""
 ROUTES_MAX = 200_000
+_TEXTS = frozenset((str, type(None)))
 
 
 def holds(condition: Condition, value: object) -> bool:
@@ -37,6 +41,13 @@ def holds(condition: Condition, value: object) -> bool:
     return condition.none_of is None or text not in condition.none_of
 
 
+def _all_hold(tests: Tests, fields: Fields) -> bool:
+    for at, condition in tests:  # in a loop: it is asked for every new combination of fields, of every signal
+        if not holds(condition, fields[at]):
+            return False
+    return True
+
+
 class Cells:
     """The admitted dimension values and cells of one signal; a cell's code is its row in every array of the Counter."""
 
@@ -54,6 +65,9 @@ class Cells:
 
     def admit(self, values: tuple[str, ...], now_ms: int) -> int:
         """Code of the cell with these values; a value or cell beyond the cap is folded into `__other__`."""
+        known_code = self.code.get(values)
+        if known_code is not None:
+            return known_code
         admitted = []
         for dimension, value, known in zip(self.dimensions, values, self.values, strict=True):
             if value not in known:
@@ -158,14 +172,23 @@ class Routes(dict[Fields, int]):
         self.cell: list[Ints] = []
         self.bad: list[NDArray[np.bool_]] = []
         self.contact: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._texts: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        """bool[routes]: whether all fields are texts with something in them, or None."""
+        self._front = Buckets()
+        """Hash of such fields → one more than their route.
+
+        Such texts are hashed with a secret of the process; others are not, and some share a hash: -1 and -2, 0 and "".
+        """
         self.forget()
 
     def forget(self) -> None:
         """Empty the cache."""
         self.clear()
+        self._front.forget()
         self.cell = [np.full(256, -1, np.int64) for _ in self._signals]
         self.bad = [np.zeros(256, np.bool_) for _ in self._signals]
         self.contact = np.zeros(256, np.bool_)
+        self._texts = np.zeros(256, np.bool_)
 
     def __missing__(self, fields: Fields) -> int:
         route = len(self)
@@ -173,12 +196,16 @@ class Routes(dict[Fields, int]):
             self.cell = [np.concatenate([c, np.full(route, -1, np.int64)]) for c in self.cell]
             self.bad = [np.concatenate([b, np.zeros(route, np.bool_)]) for b in self.bad]
             self.contact = np.concatenate([self.contact, np.zeros(route, np.bool_)])
-        self.contact[route] = bool(self._contact_tests) and all(holds(c, fields[i]) for i, c in self._contact_tests)
+            self._texts = np.concatenate([self._texts, np.zeros(route, np.bool_)])
+        self._texts[route] = "" not in fields and _TEXTS.issuperset(map(type, fields))
+        self.contact[route] = bool(self._contact_tests) and _all_hold(self._contact_tests, fields)
+        texts: list[str] | None = None
         for s, tests in enumerate(self._tests):
-            if all(holds(c, fields[i]) for i, c in tests):
-                values = tuple(canonical(fields[i]) for i in self._dimensions[s])
+            if _all_hold(tests, fields):
+                texts = texts or list(map(canonical, fields))
+                values = tuple([texts[i] for i in self._dimensions[s]])
                 self.cell[s][route] = self.cells[s].admit(values, self.now_ms)
-                self.bad[s][route] = self._always_bad[s] or all(holds(c, fields[i]) for i, c in self._bad_tests[s])
+                self.bad[s][route] = self._always_bad[s] or _all_hold(self._bad_tests[s], fields)
         self[fields] = route
         return route
 
@@ -192,7 +219,15 @@ class Routes(dict[Fields, int]):
         """int64[events]: each event's route."""
         if len(self) > ROUTES_MAX:
             self.forget()
-        return np.array(list(map(self.__getitem__, fields)), np.int64)
+        prints = np.fromiter(map(hash, fields), np.int64, len(fields)).view(np.uint64)
+        routes = self._front.of(prints) - 1
+        missing = np.flatnonzero(routes < 0)
+        if len(missing):
+            found = np.array([self[fields[i]] for i in missing.tolist()], np.int64)
+            routes[missing] = found
+            texts = self._texts[found]
+            self._front.remember(prints[missing[texts]], found[texts] + 1)
+        return routes
 
 
 def day_of(window_ms: int) -> int:

@@ -135,11 +135,13 @@ class Counter:
         return out
 
     def tick(self, now_ms: int) -> Counted:
-        """Let a live partition's time pass although nothing came."""
+        """Let a live partition's time pass although nothing came, be it ever since it began.
+
+        What comes later than the lateness after its own time is late, as where events make the time pass.
+        """
         out = Counted()
-        if self._gate.watermark_ms != NEVER:
-            self._gate.watermark_ms = max(self._gate.watermark_ms, now_ms - self._settings.lateness_ms)
-            self._close_until(self._frontier_at(self._gate.watermark_ms), out)
+        self._gate.watermark_ms = max(self._gate.watermark_ms, now_ms)
+        self._close_until(self._frontier_at(self._gate.watermark_ms), out)
         return out
 
     def settle(self) -> Counted:
@@ -171,10 +173,7 @@ class Counter:
 
     def would_close(self, now_ms: int) -> bool:
         """Whether a tick at this time would close a window."""
-        return (
-            self._gate.watermark_ms != NEVER
-            and self._frontier_at(now_ms - self._settings.lateness_ms) > self.frontier_ms
-        )
+        return self._frontier_at(now_ms) > self.frontier_ms
 
     # --- counting -------------------------------------------------------------------------------------------------
 

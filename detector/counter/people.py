@@ -12,9 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detector.config import Input
+from detector.counter.gate import NEVER
 from detector.events import Ints
 
 Flags = NDArray[np.bool_]
+
+_SPARSE = 16
+"""Places for marks to each customer who is known."""
+_FEWEST_MARKS = 2**12
 
 
 class People:
@@ -32,6 +37,7 @@ class People:
         """Customer → last failure."""
         self.forgotten = 0
         """Unrecovered customers that gave way to the cap."""
+        self._remark()
 
     def judge(self, customer: Ints, time_ms: Ints, bad: Flags) -> tuple[Flags, Flags, Flags]:
         """For a signal's events in arrival order: which are evidence, recoveries, successes of a resting customer.
@@ -45,19 +51,22 @@ class People:
         -------
         evidence, back, resting : bool[events]
         """
-        evidence = np.zeros(len(bad), np.bool_)
+        failed = bad & (customer != 0)
+        evidence = bad & ~failed
         back = np.zeros(len(bad), np.bool_)
         resting = np.zeros(len(bad), np.bool_)
-        failed = set(customer[bad].tolist())
-        failed.discard(0)
-        succeeded = set(customer[~bad].tolist())
-        involved = failed | (self.unrecovered.keys() & succeeded) | (self.counted.keys() & succeeded)
-        if not involved:
-            evidence[bad] = True
-            return evidence, back, resting
-        evidence[bad & (customer == 0)] = True
-        rows = np.flatnonzero((bad & (customer != 0)) | np.isin(customer, np.array(list(involved), np.int64)))
+        failing = customer[failed]
+        self._mark(failing)
+        good = np.flatnonzero(self._marks[customer & self._mask] & ~bad)
+        rows = np.flatnonzero(failed)
         counted, unrecovered = self.counted, self.unrecovered
+        if len(good):
+            # Of who neither fails here nor has to recover it is settled at once; the others are taken in turn.
+            people, now_failing = customer[good].tolist(), set(failing.tolist())
+            since_ms = time_ms[good] - np.array([counted.get(one, NEVER) for one in people], np.int64)
+            resting[good] = (since_ms >= 0) & (since_ms < self._people_ms)
+            in_turn = [one in unrecovered or one in now_failing for one in people]
+            rows = np.sort(np.concatenate([rows, good[in_turn]]))
         for i, who, when, failure in zip(
             rows.tolist(), customer[rows].tolist(), time_ms[rows].tolist(), bad[rows].tolist(), strict=True
         ):
@@ -100,6 +109,7 @@ class People:
             for who in oldest:
                 del self.unrecovered[who]
             self.forgotten += over
+        self._remark()
 
     def state(self) -> dict[str, Any]:
         return {
@@ -112,6 +122,28 @@ class People:
         self.counted = dict(zip(*(column.tolist() for column in state["counted"]), strict=True))
         self.unrecovered = dict(zip(*(column.tolist() for column in state["unrecovered"]), strict=True))
         self.forgotten = state["forgotten"]
+        self._remark()
+
+    # --- whom to look at ------------------------------------------------------------------------------------------
+
+    def _mark(self, customers: Ints) -> None:
+        """Have the events of these customers looked at one by one from now on.
+
+        Most events are of customers who never failed. By some bits of their hash they are told from the others, all at
+        once; some are looked at in vain, and nobody is passed over.
+        """
+        self._marked += len(customers)
+        if _SPARSE * self._marked > 2 * len(self._marks):
+            self._remark()
+        self._marks[customers & self._mask] = True
+
+    def _remark(self) -> None:
+        """Mark whoever is known, and nobody else."""
+        known = np.concatenate([_columns(self.counted)[0], _columns(self.unrecovered)[0]])
+        places = max(_FEWEST_MARKS, 1 << (_SPARSE * len(known)).bit_length())
+        self._marks: Flags = np.zeros(places, np.bool_)
+        self._mask, self._marked = places - 1, len(known)
+        self._marks[known & self._mask] = True
 
 
 def _columns(times: dict[int, int]) -> tuple[Ints, Ints]:

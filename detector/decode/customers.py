@@ -5,7 +5,7 @@ hashed as the ids are, so resolving one needs the directory's hashes and none of
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
@@ -35,8 +35,20 @@ def customer_key(key: bytes, raw: str) -> int:
     >>> customer_key(b"k", "C-1042"), customer_key(b"j", "C-1042")
     (-4115797263905406715, -5338707498844765099)
     """
-    digest = blake2b(raw.encode("utf-8", "surrogatepass"), key=key, digest_size=8).digest()
-    return int.from_bytes(digest, "little", signed=True) or 1
+    return int.from_bytes(_digest(blake2b(key=key, digest_size=8), raw), "little", signed=True) or 1
+
+
+def customer_keys(key: bytes, raws: Iterable[str]) -> Ints:
+    """int64[ids]: `customer_key` of each."""
+    keyed = blake2b(key=key, digest_size=8)
+    hashes = np.frombuffer(b"".join([_digest(keyed.copy(), raw) for raw in raws]), "<i8").astype(np.int64)
+    hashes[hashes == 0] = 1
+    return hashes
+
+
+def _digest(keyed: blake2b, raw: str) -> bytes:
+    keyed.update(raw.encode("utf-8", "surrogatepass"))
+    return keyed.digest()
 
 
 def phone_e164(text: str, region: str = "ID") -> str | None:
@@ -110,20 +122,27 @@ class CustomerKeys(dict[str | int | None, int]):
         super().__init__()
         self._key, self._aliases, self._region = key, aliases if aliases is not None else {}, region
         self._remembered = remembered
-        self._front = Remembered(self.__getitem__, key)
+        self._front = Remembered(self._look_up, key)
 
     def __missing__(self, raw: str | int | None) -> int:
         if len(self) >= self._remembered:
             self.clear()
         if raw is None or raw == "":
             return 0
-        hashed = self[raw] = self._resolve(str(raw))
+        hashed = self[raw] = int(self._look_up([str(raw)])[0])
         return hashed
 
-    def _resolve(self, raw: str) -> int:
-        plain = customer_key(self._key, raw)
-        if not self._aliases or plain in self._aliases:
-            return self._aliases.get(plain, plain)
+    def _look_up(self, raws: Sequence[str]) -> Ints:
+        """int64[ids]: the hash of each id, none of which is empty."""
+        hashes = customer_keys(self._key, raws)
+        if self._aliases:
+            for i, plain in enumerate(hashes.tolist()):
+                known = self._aliases.get(plain)
+                hashes[i] = self._by_form(raws[i], plain) if known is None else known
+        return hashes
+
+    def _by_form(self, raw: str, plain: int) -> int:
+        """Return the hash of whom a form of the id names; else of the id as it stands."""
         for form in alias_forms(raw, self._region)[1:]:
             known = self._aliases.get(customer_key(self._key, form))
             if known is not None:

@@ -174,4 +174,5 @@ class CaseFile(msgspec.Struct, kw_only=True):
             unknown=self.tally.get(UNKNOWN, 0),
             **self._sides(),
             told=int((self.ledger.active & (self.ledger["told_episode"] > 0)).sum()),
+            simulated=self.tally.get("simulated", 0),
         )

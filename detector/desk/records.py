@@ -176,6 +176,13 @@ class NoticeCounts(msgspec.Struct, frozen=True):
     compared_contacts: int = 0
     told: int = 0
     """Affected customers who were told of the problem, whatever else was sent to them."""
+    simulated: int = 0
+    """Of `sent`: those of a dry run or a recording, which nobody got."""
+
+    @property
+    def dry(self) -> bool:
+        """Whether all of them were simulated, so that nobody was told."""
+        return bool(self.simulated) and self.simulated == self.sent and not (self.queued or self.failed)
 
 
 class Loss(msgspec.Struct, frozen=True):

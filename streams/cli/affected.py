@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from streams.cli import common
-from streams.cli.common import db_option, json_option
+from streams.cli.common import json_option, store_option
 
 
 @common.command(
@@ -16,18 +16,18 @@ from streams.cli.common import db_option, json_option
 )
 @click.argument("case", metavar="CASE")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV; a cell that a spreadsheet would compute begins with '.")
-@db_option
+@store_option
 @json_option
 def command(case: str, as_csv: bool, db: str, as_json: bool) -> None:
     """List who is hit by CASE, with what was decided to tell them.
 
     Nobody is listed where nobody can be named, as when events stop.
     """
-    from streams.store import open_store, spreadsheet
+    from streams.store import spreadsheet
     from streams.store.documents import affected_documents
     from streams.store.queries import find_case
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = find_case(store, case)
         documents = affected_documents(store, found.id)
     if as_json:

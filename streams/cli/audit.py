@@ -3,7 +3,7 @@
 import click
 
 from streams.cli import common
-from streams.cli.common import DONE, NO, db_option, json_option, option
+from streams.cli.common import DONE, NO, json_option, option, store_option
 
 
 @common.group(default="list", example="tocsin audit --limit 20\ntocsin audit verify")
@@ -13,13 +13,13 @@ def command() -> None:
 
 @command.command("list", example="tocsin audit list --limit 20 --json")
 @option("--limit", type=click.IntRange(1, 10_000), default=50, metavar="N", help="So many of the newest.")
-@db_option
+@store_option
 @json_option
 def list_command(limit: int, db: str, as_json: bool) -> None:
     """List the newest rows of the audit log, the newest first."""
-    from streams.store import audit, open_store
+    from streams.store import audit
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = [entry.document() for entry in audit.newest(store, limit=limit)]
     if as_json:
         common.print_json(found)
@@ -37,16 +37,16 @@ def list_command(limit: int, db: str, as_json: bool) -> None:
     exits={DONE: "every row follows from the one before it", NO: "a row was changed, taken out or put in"},
 )
 @option("--head", default=None, metavar="HASH", help="The head that you kept: it must still be in the log.")
-@db_option
+@store_option
 @json_option
 def verify_command(head: str | None, db: str, as_json: bool) -> int:
     """Check that no row of the audit log was changed, taken out or put in.
 
     Keep the head somewhere else from time to time: with it even rows cut off at the end show.
     """
-    from streams.store import audit, open_store
+    from streams.store import audit
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = audit.verify(store, head=head)
     if as_json:
         common.print_json(

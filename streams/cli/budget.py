@@ -6,7 +6,7 @@ import click
 
 from detector.errors import UsageError
 from streams.cli import common
-from streams.cli.common import db_option, json_option, option
+from streams.cli.common import json_option, option, store_option
 
 if TYPE_CHECKING:
     from detector.config import Config
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @option("--periods", type=click.IntRange(1, 520), default=8, metavar="N", help="Show so many weeks (days, hours).")
 @option("--prometheus", is_flag=True, help="Print the metrics as text for Prometheus instead.")
-@db_option
+@store_option
 @json_option
 def command(periods: int, prometheus: bool, db: str, as_json: bool) -> None:
     """Show the budget of false cases: as it is set, what was spent of it, and the thresholds that follow.
@@ -31,16 +31,15 @@ def command(periods: int, prometheus: bool, db: str, as_json: bool) -> None:
     from streams.engines.facts import now_of
     from streams.engines.metering import metrics_of
     from streams.engines.operating import in_force, operating_points
-    from streams.store import open_store
     from streams.store.spending import spending
 
     if prometheus and as_json:
         message = "--prometheus and --json: expected one of them, found both"
         raise UsageError(message)
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         config = in_force(store)
         if config is None:
-            message = f"{store.path}: has seen no events yet, so no threshold is known; run `tocsin replay` first"
+            message = f"{store.where}: has seen no events yet, so no threshold is known; run `tocsin replay` first"
             raise UsageError(message)
         now_ms = now_of(store, SystemClock())
         if prometheus:

@@ -7,7 +7,7 @@ import click
 
 from detector.desk.records import Approval, Case, Command, Verb, Verdict
 from streams.cli import common
-from streams.cli.common import db_option, json_option, option
+from streams.cli.common import json_option, option, store_option
 
 if TYPE_CHECKING:
     from streams.store import Store
@@ -31,15 +31,14 @@ def command() -> None:
 
 @command.command("list", example="tocsin cases list --all\ntocsin cases --db demo/tocsin.db --json")
 @option("--all", "finished", is_flag=True, help="Finished cases too (a merged one is seen only by show).")
-@db_option
+@store_option
 @json_option
 def list_command(finished: bool, db: str, as_json: bool) -> None:
     """List the unfinished cases, newest first."""
-    from streams.store import open_store
     from streams.store.documents import case_document
     from streams.store.queries import list_cases
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = list_cases(store, finished=finished)
         if as_json:
             common.print_json([case_document(case) for case in found])
@@ -82,15 +81,14 @@ def _print_list(found: list[Case], zone: str) -> None:
 
 @command.command("show", example="tocsin cases show 3f2a\ntocsin cases show 3f2a --json")
 @click.argument("case", metavar="CASE")
-@db_option
+@store_option
 @json_option
 def show_command(case: str, db: str, as_json: bool) -> None:
     """Show one case: what it is, why we think so, who was hit, its story."""
-    from streams.store import open_store
     from streams.store.documents import case_in_full
     from streams.store.queries import find_case
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = find_case(store, case)
         if as_json:
             common.print_json(case_in_full(store, found))
@@ -129,11 +127,12 @@ def _print_case(store: "Store", case: Case) -> None:
         out.append(f"  {affected.confirmed:,} confirmed, {affected.likely:,} likely")
         out.append(f"  {affected.still_failing:,} still failing, {affected.recovered:,} recovered")
         held = ", ".join(f"{n:,} {reason}" for reason, n in sorted(case.notices.dropped.items()))
-        out.append(
-            f"  notices: {case.notices.sent:,} sent, {case.notices.held:,} held" + (f"; not: {held}" if held else "")
-        )
+        sent = f"{case.notices.sent - case.notices.simulated:,} sent"
+        if case.notices.simulated:
+            sent += f", {case.notices.simulated:,} would have been sent (dry run)"
+        out.append(f"  notices: {sent}, {case.notices.held:,} held" + (f"; not: {held}" if held else ""))
     out += ["", "Story"]
-    out += [f"  {line}" for line in story(timeline(store, case.id), zone)]
+    out += [f"  {line}" for line in story(timeline(store, case.id), zone, dry=case.notices.dry)]
     for line in out:
         click.echo(common.plain(line))
 
@@ -145,7 +144,7 @@ def _by_option(function: common.F) -> common.F:
 @command.command("ack", example="tocsin cases ack 3f2a --by ops")
 @click.argument("case", metavar="CASE")
 @_by_option
-@db_option
+@store_option
 @json_option
 def ack_command(case: str, by: str | None, db: str, as_json: bool) -> int:
     """Acknowledge a case: somebody looks after it."""
@@ -156,7 +155,7 @@ def ack_command(case: str, by: str | None, db: str, as_json: bool) -> int:
 @click.argument("case", metavar="CASE")
 @option("--verdict", type=_RESOLVED, default=Verdict.REAL.value, help="What it was.")
 @_by_option
-@db_option
+@store_option
 @json_option
 def resolve_command(case: str, verdict: str, by: str | None, db: str, as_json: bool) -> int:
     """Close a case that is over."""
@@ -167,7 +166,7 @@ def resolve_command(case: str, verdict: str, by: str | None, db: str, as_json: b
 @click.argument("case", metavar="CASE")
 @option("--verdict", type=_DISMISSED, default=Verdict.NOT_A_PROBLEM.value, help="What it was.")
 @_by_option
-@db_option
+@store_option
 @json_option
 def dismiss_command(case: str, verdict: str, by: str | None, db: str, as_json: bool) -> int:
     """Close a case that is none: nobody hears of it any more."""
@@ -178,7 +177,7 @@ def dismiss_command(case: str, verdict: str, by: str | None, db: str, as_json: b
 @click.argument("case", metavar="CASE")
 @click.argument("into", metavar="INTO")
 @_by_option
-@db_option
+@store_option
 @json_option
 def merge_command(case: str, into: str, by: str | None, db: str, as_json: bool) -> int:
     """Move CASE's customers and what is still to come of it into another, which goes on.
@@ -192,7 +191,7 @@ def merge_command(case: str, into: str, by: str | None, db: str, as_json: bool) 
 @click.argument("case", metavar="CASE")
 @click.argument("anomalies", metavar="ANOMALY...", nargs=-1, required=True)
 @_by_option
-@db_option
+@store_option
 @json_option
 def split_command(case: str, anomalies: tuple[str, ...], by: str | None, db: str, as_json: bool) -> int:
     """Move some of CASE's anomalies into a case of their own, with the customers whom only they hit.
@@ -206,7 +205,7 @@ def split_command(case: str, anomalies: tuple[str, ...], by: str | None, db: str
 @click.argument("case", metavar="CASE")
 @click.argument("to", metavar="NAME")
 @_by_option
-@db_option
+@store_option
 @json_option
 def assign_command(case: str, to: str, by: str | None, db: str, as_json: bool) -> int:
     """Say who works on a case; an empty name: nobody."""
@@ -217,7 +216,7 @@ def assign_command(case: str, to: str, by: str | None, db: str, as_json: bool) -
 @click.argument("case", metavar="CASE")
 @click.argument("text", metavar="TEXT")
 @_by_option
-@db_option
+@store_option
 @json_option
 def comment_command(case: str, text: str, by: str | None, db: str, as_json: bool) -> int:
     """Write a line into a case's story."""
@@ -228,7 +227,7 @@ def comment_command(case: str, text: str, by: str | None, db: str, as_json: bool
 @click.argument("case", metavar="CASE")
 @option("--sample", type=click.IntRange(min=1), default=None, help="Only so many, the most valuable first; else all.")
 @_by_option
-@db_option
+@store_option
 @json_option
 def approve_command(case: str, sample: int | None, by: str | None, db: str, as_json: bool) -> int:
     """Let a case's customers be told."""
@@ -238,7 +237,7 @@ def approve_command(case: str, sample: int | None, by: str | None, db: str, as_j
 @command.command("hold", example="tocsin cases hold 3f2a")
 @click.argument("case", metavar="CASE")
 @_by_option
-@db_option
+@store_option
 @json_option
 def hold_command(case: str, by: str | None, db: str, as_json: bool) -> int:
     """Let nobody further hear of a case's problem until it is approved.
@@ -251,7 +250,7 @@ def hold_command(case: str, by: str | None, db: str, as_json: bool) -> int:
 @command.command("try-again", example="tocsin cases try-again 3f2a")
 @click.argument("case", metavar="CASE")
 @_by_option
-@db_option
+@store_option
 @json_option
 def try_again_command(case: str, by: str | None, db: str, as_json: bool) -> int:
     """Tell those who were told and still wait, once, that they can try again."""
@@ -273,11 +272,10 @@ def _apply(
 ) -> int:
     from streams.clock import SystemClock
     from streams.engines.embedded import apply_command
-    from streams.store import open_store
     from streams.store.documents import case_document
     from streams.store.queries import find_case
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = find_case(store, case)
         wish = Command(
             verb=verb,

@@ -11,6 +11,7 @@ from detector.decode.customers import CustomerKeys
 from detector.errors import ConfigError, Problem, UsageError
 from detector.fields import listed, shown
 from detector.signals import Mode
+from streams.alerts.sender import problems as alert_problems
 from streams.cli import common
 from streams.clock import SystemClock
 from streams.intake.formats import decoder_for
@@ -53,6 +54,7 @@ def command(directory: Path, as_json: bool) -> int:
         found += _channels(settings)
         errors += _formats(settings)
         errors += channel_problems(settings)
+        errors += alert_problems(settings)
         own = read_templates(settings)
         errors += own.errors
         found += own.warnings

@@ -21,6 +21,10 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from streams.settings import Settings
+    from streams.store import Store
+    from streams.store.database import Where
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 DONE, NO, WRONG_USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
@@ -32,6 +36,9 @@ EXITS = {
     UNREACHABLE: "a needed service or file can't be reached",
     INTERRUPTED: "interrupted",
 }
+
+_TENANT = "tocsin.tenant"
+"""Where a context keeps what `--tenant` names."""
 
 _NO_TERMINAL_WIDTH = 1_000
 _UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
@@ -49,7 +56,7 @@ class Command(click.Command):
             if isinstance(parameter, click.Option) and parameter.envvar is None:
                 parameter.envvar, parameter.show_envvar = _environment_name(parameter.opts), True
         self.example = example
-        self.exits = {code: text for code, text in (EXITS | (exits or {})).items() if text}
+        self.exits = {code: text for code, text in sorted((EXITS | (exits or {})).items()) if text}
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         _write_epilog(formatter, self.example, self.exits)
@@ -159,10 +166,57 @@ def config_option(function: F) -> F:
 
 
 def db_option(function: F) -> F:
-    """Add `--db`, given as `db: str`: a SQLite file, or `sqlite:///FILE`."""
-    return option("--db", default="tocsin.db", metavar="FILE", help="The store: a SQLite file (or sqlite:///FILE).")(
-        function
-    )
+    """Add `--db`, given as `db: str`: a SQLite file, or the URL of a PostgreSQL database."""
+    told = "The store: a file (SQLite), or postgresql://USER@HOST/DATABASE."
+    return option("--db", default="tocsin.db", metavar="FILE|URL", help=told)(function)
+
+
+def store_option(function: F) -> F:
+    """Add `--db`, given as `db: str`, and `--tenant`, which `open_store` knows."""
+    told = "Whose part of the store, where it has several tenants and --config does not say it."
+    named = option("--tenant", metavar="NAME", help=told, expose_value=False, callback=_note_tenant)
+    return db_option(named(function))
+
+
+def _note_tenant(context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    if value:
+        context.meta[_TENANT] = value
+    return value
+
+
+def open_store(
+    db: "str | Path | Where", settings: "Settings | None" = None, *, create: bool = False, whole: bool = False
+) -> "Store":
+    """Open the store that `--db` names: the configuration's tenant's part, else `--tenant`'s, else the only one.
+
+    Parameters
+    ----------
+    settings
+        Of `--config`, where it is given.
+    create
+        Make one where there is none.
+    whole
+        What the command does concerns the whole store: of several tenants none has to be named.
+
+    Raises
+    ------
+    UsageError
+        There is no store, or several tenants are in it and none is named, or none of that name.
+    """
+    from streams.store import open_store as opened
+
+    if settings is not None:
+        secret = settings.customer_key if create else None
+        key = None if secret is None else secret.read()
+        return opened(db, tenant=settings.config.tenant, create=create, customer_key=key)
+    context = click.get_current_context(silent=True)
+    tenant = None if context is None else context.meta.get(_TENANT)
+    return opened(db, tenant=tenant, create=create, known=tenant is not None, whole=whole)
+
+
+def brokers_option(function: F) -> F:
+    """Add `--brokers HOST:PORT,…`, given as `brokers: str | None`: instead of those of tocsin.yml."""
+    return option("--brokers", metavar="HOST:PORT,…", help="Kafka's brokers, instead of those of tocsin.yml.")(function)
 
 
 def json_option(function: F) -> F:

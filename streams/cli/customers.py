@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from streams.cli import common
-from streams.cli.common import config_option, db_option, json_option
+from streams.cli.common import config_option, json_option, store_option
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -36,7 +36,7 @@ def command() -> None:
 )
 @click.argument("file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @config_option
-@db_option
+@store_option
 @json_option
 def import_command(file: Path, config: Path | None, db: str, as_json: bool) -> int:
     """Take FILE in: id,name,language,time_zone,email,phone,consent,tier,contract_value and further columns as aliases.
@@ -44,13 +44,10 @@ def import_command(file: Path, config: Path | None, db: str, as_json: bool) -> i
     A row replaces the customer's earlier one. Bad rows are listed with their lines, good ones are taken.
     """
     from streams.settings import load
-    from streams.store import open_store
     from streams.store.directory import CustomerDirectory
 
     settings = None if config is None else load(config)
-    tenant = None if settings is None else settings.config.tenant
-    secret = None if settings is None or settings.customer_key is None else settings.customer_key.read()
-    with open_store(db, tenant=tenant, create=True, customer_key=secret) as store:
+    with common.open_store(db, settings, create=True) as store:
         done = CustomerDirectory(store).import_file(file, _noted(store, "customers.imported"))
     if as_json:
         rejected = [{"line": b.line, "column": b.column, "found": b.found, "allowed": b.allowed} for b in done.bad]
@@ -66,15 +63,14 @@ def import_command(file: Path, config: Path | None, db: str, as_json: bool) -> i
 
 @command.command("show", example="tocsin customers show\ntocsin customers show budi@example.com")
 @click.argument("customer", metavar="[CUSTOMER]", required=False)
-@db_option
+@store_option
 @json_option
 def show_command(customer: str | None, db: str, as_json: bool) -> None:
     """Show one customer; without one, how many are known."""
-    from streams.store import open_store
     from streams.store.directory import CustomerDirectory
     from streams.store.values import units
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         directory = CustomerDirectory(store)
         if customer is None:
             known, unknown = directory.count()
@@ -106,13 +102,12 @@ def show_command(customer: str | None, db: str, as_json: bool) -> None:
 
 @command.command("opt-out", example="tocsin customers opt-out +6281234567890")
 @click.argument("customer", metavar="CUSTOMER")
-@db_option
+@store_option
 def opt_out_command(customer: str, db: str) -> None:
     """Withdraw a customer's consent to every channel."""
-    from streams.store import open_store
     from streams.store.directory import CustomerDirectory
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         directory = CustomerDirectory(store)
         key = directory.find(customer)
         directory.opt_out(key, _noted(store, "customer.opted-out", key))
@@ -122,7 +117,7 @@ def opt_out_command(customer: str, db: str) -> None:
 @command.command("erase", example="tocsin customers erase C-1042")
 @click.argument("customer", metavar="CUSTOMER")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-@db_option
+@store_option
 @json_option
 def erase_command(customer: str, yes: bool, db: str, as_json: bool) -> None:
     """Forget who a customer is, for good: name, addresses, aliases, also where refused records and remarks name them.
@@ -130,11 +125,10 @@ def erase_command(customer: str, yes: bool, db: str, as_json: bool) -> None:
     Counts and cases stay; they hold a salted hash only. It says what was removed, and what is left. Backups keep what
     they have.
     """
-    from streams.store import open_store
     from streams.store.directory import CustomerDirectory
     from streams.store.erasing import BACKUPS
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         directory = CustomerDirectory(store)
         key = directory.find(customer)
         if not yes:

@@ -9,7 +9,7 @@ import click
 from detector.errors import UsageError
 from detector.fields import parse_duration_ms
 from streams.cli import common
-from streams.cli.common import db_option, json_option, option
+from streams.cli.common import db_option, json_option, option, store_option
 
 FOR_EVER = "forever"
 
@@ -37,18 +37,18 @@ def command() -> None:
 @db_option
 @json_option
 def migrate_command(db: str, as_json: bool) -> None:
-    """Bring a store up to this version; a copy of what it was stays beside it.
+    """Bring a store up to this version; of one in a file a copy of what it was stays beside it.
 
     Every other command does the same when it opens a store: this one does nothing else.
     """
-    from streams.store import migrate, open_store
+    from streams.store import migrate
 
-    with open_store(db) as store:
-        path = store.path
+    with common.open_store(db, whole=True) as store:
+        where = str(store.where)
     if as_json:
-        common.print_json({"store": str(path), "schema": migrate.HEAD})
+        common.print_json({"store": where, "schema": migrate.HEAD})
     else:
-        click.echo(common.plain(f"{path} has schema {migrate.HEAD}, this version's."))
+        click.echo(common.plain(f"{where} has schema {migrate.HEAD}, this version's."))
 
 
 @command.command("backup", example="tocsin db backup /backup/tocsin.db")
@@ -56,10 +56,13 @@ def migrate_command(db: str, as_json: bool) -> None:
 @db_option
 @json_option
 def backup_command(file: Path, db: str, as_json: bool) -> None:
-    """Copy a store to FILE, also while it is at work; the copy is checked before it appears."""
-    from streams.store import backup, open_store
+    """Copy a store to FILE, also while it is at work; the copy is checked before it appears.
 
-    with open_store(db) as store, common.progress("Copying"):
+    For a store in a file; one on a PostgreSQL server is copied by pg_dump.
+    """
+    from streams.store import backup
+
+    with common.open_store(db, whole=True) as store, common.progress("Copying"):
         size = backup.backup(store, file)
     if as_json:
         common.print_json({"file": str(file), "bytes": size})
@@ -80,15 +83,16 @@ def restore_command(file: Path, db: str, accept_loss: bool, as_json: bool) -> No
     """Put a copy of FILE in the place of a store; the present one is moved aside.
 
     What was sent after the copy was made is not in it, so the kill switch is on until you turn it off, or say
-    --accept-loss.
+    --accept-loss. For a store in a file; pg_restore puts one on a PostgreSQL server back.
     """
     from streams.clock import SystemClock
     from streams.engines.lock import only_runner
     from streams.outbox.kill_switch import set_kill_switch
-    from streams.store import backup, open_store
-    from streams.store.database import path_of
+    from streams.store import backup
+    from streams.store.database import where_of
 
-    path, now_ms = path_of(db), SystemClock().now_ms()
+    backup.refuse_server(where_of(db), "pg_restore --clean --if-exists --no-owner --dbname")
+    path, now_ms = where_of(db).file, SystemClock().now_ms()
     if not path.parent.is_dir():
         message = f"{path}: its folder does not exist; make it first"
         raise UsageError(message)
@@ -96,7 +100,7 @@ def restore_command(file: Path, db: str, accept_loss: bool, as_json: bool) -> No
     backup.check(file)  # before the lock, whose file would stay
     with only_runner(path):
         restored = backup.restore(file, path, stamp)
-        with open_store(path) as store:
+        with common.open_store(path, whole=True) as store:
             if store.mode == "live" and not accept_loss:
                 set_kill_switch(store, on=True, by="tocsin db restore", reason=f"restored from {file.name}")
     aside, after = restored.aside, restored.feed_after
@@ -117,7 +121,7 @@ def restore_command(file: Path, db: str, accept_loss: bool, as_json: bool) -> No
 
 
 @command.command("prune", example="tocsin db prune --cases 365d --dead-letters 100000")
-@db_option
+@store_option
 @option("--cases", metavar="DURATION", default=FOR_EVER, help="Keep finished cases this long after their end.")
 @option("--feed", metavar="DURATION", default="7d", help="Keep events of the feed this long.")
 @option("--dead-letters", type=_Newest(0), metavar="N", help="Keep the newest N dead letters.")
@@ -128,7 +132,6 @@ def prune_command(db: str, cases: str, feed: str, dead_letters: int | None, as_j
     An unfinished case, and whatever may still be sent, is never touched.
     """
     from streams.clock import SystemClock
-    from streams.store import open_store
     from streams.store.retention import Keep, prune
 
     feed_ms = _duration_ms("--feed", feed)
@@ -136,7 +139,7 @@ def prune_command(db: str, cases: str, feed: str, dead_letters: int | None, as_j
         message = f"--feed: expected a duration such as 7d, found {feed!r}"
         raise UsageError(message)
     keep = Keep(_duration_ms("--cases", cases), feed_ms, dead_letters)
-    with open_store(db) as store, common.progress("Pruning"):
+    with common.open_store(db) as store, common.progress("Pruning"):
         gone = prune(store, keep, SystemClock().now_ms())
     if as_json:
         common.print_json(gone)

@@ -7,7 +7,7 @@ import click
 
 from detector.errors import UsageError
 from streams.cli import common
-from streams.cli.common import config_option, db_option, json_option, option
+from streams.cli.common import config_option, json_option, option, store_option
 
 if TYPE_CHECKING:
     from streams.store import Store
@@ -35,15 +35,14 @@ def _reason_option(function: common.F) -> common.F:
 
 @command.command("list", example="tocsin dead\ntocsin dead list --reason not-json --json")
 @_reason_option
-@db_option
+@store_option
 @json_option
 def list_command(reason: str | None, db: str, as_json: bool) -> None:
     """List the dead letters as they came."""
-    from streams.store import open_store
     from streams.store.documents import dead_document
     from streams.store.queries import dead_letters
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = dead_letters(store, reason=reason, limit=None if as_json else _SHOWN)
         sums = store.tally().get("dead", {})
     if as_json:
@@ -67,14 +66,13 @@ def _preview(data: bytes) -> str:
 
 @command.command("show", example="tocsin dead show 17", exits={common.NO: "there is no such dead letter"})
 @click.argument("number", metavar="N", type=click.IntRange(1))
-@db_option
+@store_option
 @json_option
 def show_command(number: int, db: str, as_json: bool) -> None:
     """Show one dead letter with what is kept of it."""
-    from streams.store import open_store
     from streams.store.documents import dead_document
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         letter = _numbered(store, (number,))[0]
     if as_json:
         common.print_json(dead_document(letter))
@@ -93,7 +91,7 @@ def _numbered(store: "Store", numbers: tuple[int, ...]) -> "list[DeadLetter]":
     found = {letter.n: letter for letter in dead_letters(store)}
     for number in numbers:
         if number not in found:
-            message = f"dead letter {number}: there is none of that number in {store.path}; `tocsin dead` lists them"
+            message = f"dead letter {number}: there is none of that number in {store.where}; `tocsin dead` lists them"
             raise UsageError(message)
     return [found[number] for number in numbers]
 
@@ -106,7 +104,7 @@ def _numbered(store: "Store", numbers: tuple[int, ...]) -> "list[DeadLetter]":
 @click.argument("numbers", metavar="[N]...", nargs=-1, type=click.IntRange(1))
 @_reason_option
 @config_option
-@db_option
+@store_option
 @json_option
 def retry_command(numbers: tuple[int, ...], reason: str | None, config: Path | None, db: str, as_json: bool) -> int:
     """Read dead letters again: all, those numbered, or those of one reason.
@@ -117,14 +115,13 @@ def retry_command(numbers: tuple[int, ...], reason: str | None, config: Path | N
     from streams.engines.retry import retry
     from streams.engines.session import InputFormat
     from streams.settings import load
-    from streams.store import open_store
     from streams.store.queries import dead_letters
 
+    settings = None if config is None else load(config)
     given = None
-    if config is not None:
-        settings = load(config)
+    if settings is not None:
         given = settings.config, InputFormat(settings.format, {n: dict(f) for n, f in settings.formats.items()})
-    with open_store(db) as store:
+    with common.open_store(db, settings) as store:
         letters = _numbered(store, numbers) if numbers else dead_letters(store, reason=reason)
         done = retry(store, letters, SystemClock(), given)
     if as_json:

@@ -14,7 +14,7 @@ import click
 
 from detector.errors import ConfigError, TocsinError
 from streams.cli import common
-from streams.cli.common import config_option, db_option, json_option
+from streams.cli.common import config_option, json_option, store_option
 
 if TYPE_CHECKING:
     from streams.settings import Settings
@@ -26,6 +26,11 @@ _MARK = {OK: "✓", WARNING: "!", WRONG: "✗"}
 LEAST_FREE_BYTES = 1 << 30
 STALE_S = 15
 LONG_S = 300
+WORK = "work"
+"""How the process that has the Desk is called, here or on any machine."""
+_START_WORKER = "is `tocsin worker` up? Its log says what is wrong, and so does its port (--health)"
+MOST_CONNECTIONS = 0.8
+"""Beyond this share of the server's connections there may soon be none for another process."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +48,7 @@ class Finding:
     exits={common.NO: "something is wrong", common.UNREACHABLE: ""},
 )
 @config_option
-@db_option
+@store_option
 @json_option
 def command(config: Path | None, db: str, as_json: bool) -> int:
     """Look at configuration, store and service, and say what is wrong and what to do."""
@@ -61,7 +66,7 @@ def command(config: Path | None, db: str, as_json: bool) -> int:
 def examine(config: Path | None, db: str) -> Iterator[Finding]:
     """Yield what was found, one thing after the other; what hangs on something that is wrong is left out."""
     from streams.clock import SystemClock
-    from streams.store import open_store
+    from streams.store.database import where_of
 
     now_ms = SystemClock().now_ms()
     yield Finding("Python", OK, sys.version.split()[0])
@@ -70,28 +75,25 @@ def examine(config: Path | None, db: str) -> Iterator[Finding]:
         settings, findings = _configuration(config)
         yield from findings
     try:
-        path = _path(db)
-        if not path.exists():
-            yield Finding("store", WARNING, f"there is none at {path}", "`tocsin run` or `tocsin replay` makes one")
+        where = where_of(db)
+        if where.path is not None and not where.path.exists():
+            none = f"there is none at {where}"
+            yield Finding("store", WARNING, none, "`tocsin run`, `tocsin replay` or `tocsin worker` makes one")
             return
-        yield from _file(path)
-        with open_store(db) as store:
-            yield from _store(store, path)
+        if where.path is not None:
+            yield from _file(where.path)
+        with common.open_store(where, settings) as store:
+            yield from _store(store)
             yield from _service(store, now_ms, settings)
     except TocsinError as error:
         yield Finding("store", WRONG, str(error))
-
-
-def _path(db: str) -> Path:
-    from streams.store.database import path_of
-
-    return path_of(db)
 
 
 # --- configuration ----------------------------------------------------------------------------------------------------
 
 
 def _configuration(directory: Path) -> "tuple[Settings | None, list[Finding]]":
+    from streams.alerts.sender import problems as alert_problems
     from streams.outbox.channel import problems
     from streams.settings import load
 
@@ -101,6 +103,7 @@ def _configuration(directory: Path) -> "tuple[Settings | None, list[Finding]]":
         return None, [Finding("configuration", WRONG, str(p), "`tocsin check` lists it too") for p in error.problems]
     out = [Finding("configuration", OK, f"{len(settings.config.signals)} signals, tenant {settings.config.tenant}")]
     out += [Finding("channels", WRONG, str(problem)) for problem in problems(settings)]
+    out += [Finding("alertmanager", WRONG, str(problem)) for problem in alert_problems(settings)]
     sending = settings.config.policy.send
     out.append(Finding("sending", OK, "notices go out" if sending else "dry run: no notice leaves the house"))
     if settings.customers is None:
@@ -130,18 +133,33 @@ def _file(path: Path) -> Iterator[Finding]:
             yield Finding(name, WRONG, "others can read it", f"chmod 600 {token}, then `tocsin token revoke` it")
 
 
-def _store(store: "Store", path: Path) -> Iterator[Finding]:
+def _store(store: "Store") -> Iterator[Finding]:
     import sqlalchemy as sa
 
-    from streams.store import migrate
+    from streams.store import migrate, postgres
+    from streams.store.engines import kafka_input
 
-    with store.reading() as connection:
-        found = connection.execute(sa.text("PRAGMA quick_check(1)")).scalar_one()
-    if found != "ok":
-        yield Finding("store", WRONG, f"damaged: {found}", "stop the service, then `tocsin db restore` a backup")
-        return
-    size = sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
-    yield Finding("store", OK, f"{path}, {store.mode or 'unused'}, schema {migrate.HEAD}, {size / 1e6:,.0f} MB")
+    if store.on_server:
+        with store.reading() as connection:
+            server = postgres.look(connection)
+        size = server.bytes
+        used = f"PostgreSQL {server.version}, {server.connections} of {server.most_connections} connections in use"
+        if server.connections > server.most_connections * MOST_CONNECTIONS:
+            do = "raise its max_connections: each of our processes takes up to ten"
+            yield Finding("database server", WARNING, used, do)
+        else:
+            yield Finding("database server", OK, used)
+    else:
+        path = store.path
+        with store.reading() as connection:
+            found = connection.execute(sa.text("PRAGMA quick_check(1)")).scalar_one()
+        if found != "ok":
+            yield Finding("store", WRONG, f"damaged: {found}", "stop the service, then `tocsin db restore` a backup")
+            return
+        size = sum(p.stat().st_size for p in (path, path.with_name(path.name + "-wal")) if p.exists())
+    yield Finding("store", OK, f"{store.where}, {store.mode or 'unused'}, schema {migrate.HEAD}, {size / 1e6:,.0f} MB")
+    if kafka_input(store) is not None:
+        return  # each engine has a state of its own
     try:
         snapshot = store.snapshot()
     except TocsinError as error:
@@ -155,18 +173,15 @@ def _store(store: "Store", path: Path) -> Iterator[Finding]:
 
 def _service(store: "Store", now_ms: int, settings: "Settings | None") -> Iterator[Finding]:
     from streams.outbox.kill_switch import kill_switch
+    from streams.store.engines import kafka_input
     from streams.store.standing import standing
 
-    now = standing(store, now_ms)
-    yield from _processes(now, now_ms)
-    since_s = 0 if now.backlog_since_ms is None else (now_ms - now.backlog_since_ms) / 1_000
-    backlog = (
-        f"{now.backlog_bytes:,} bytes wait, the oldest for {since_s:,.0f} s" if now.backlog_rows else "nothing waits"
-    )
-    if since_s > LONG_S:
-        yield Finding("intake", WRONG, backlog, "the engines do not keep up, or are not at work: is `tocsin run` up?")
+    now, on_kafka = standing(store, now_ms), kafka_input(store)
+    yield from _processes(now, now_ms, on_kafka=on_kafka is not None)
+    if on_kafka is None:
+        yield _intake(now, now_ms)
     else:
-        yield Finding("intake", OK, backlog)
+        yield from _workers(store, on_kafka, now_ms)
     switch = kill_switch(store)
     if switch.on:
         yield Finding("kill switch", WARNING, f"on: {switch.reason or 'no reason given'}", "`tocsin kill-switch off`")
@@ -177,21 +192,62 @@ def _service(store: "Store", now_ms: int, settings: "Settings | None") -> Iterat
         yield _port(settings.service.host, settings.service.port)
 
 
-def _processes(now: "Standing", now_ms: int) -> Iterator[Finding]:
-    if not now.processes:
+def _intake(now: "Standing", now_ms: int) -> Finding:
+    since_s = 0 if now.backlog_since_ms is None else (now_ms - now.backlog_since_ms) / 1_000
+    backlog = (
+        f"{now.backlog_bytes:,} bytes wait, the oldest for {since_s:,.0f} s" if now.backlog_rows else "nothing waits"
+    )
+    if since_s > LONG_S:
+        do = "the engines do not keep up, or are not at work: is `tocsin run` up?"
+        return Finding("intake", WRONG, backlog, do)
+    return Finding("intake", OK, backlog)
+
+
+def _workers(store: "Store", on_kafka: str, now_ms: int) -> Iterator[Finding]:
+    """Yield how far the engines got that workers on Kafka run; how much is left to read only the brokers know."""
+    from streams.store.engines import COUNT, Engines
+
+    topic, _, partitions = on_kafka.rpartition("/")
+    begun = Engines(store, "").standings(COUNT)
+    last = f"the last commit {_ago(now_ms - max(of.at_ms for of in begun.values()))}" if begun else "nothing committed"
+    found = f"{topic} on Kafka, {len(begun)} of {partitions} partitions begun, {last}"
+    yield Finding("input", OK, f"{found}; the lag is unknown here: `tocsin worker --health` and Kafka's own tools tell")
+
+
+def _ago(age_ms: int) -> str:
+    return f"{common.duration(max(0, age_ms) // 1_000)} ago"
+
+
+def _processes(now: "Standing", now_ms: int, *, on_kafka: bool) -> Iterator[Finding]:
+    if on_kafka and not any(process.name == WORK for process in now.processes):
+        yield Finding("process work", WARNING, "no worker with the Desk was seen yet", _START_WORKER)
+    elif not now.processes:
         yield Finding("service", OK, "was never started on this store")
     for process in now.processes:
         age_s = (now_ms - process.at_ms) / 1_000
-        if _fresh(process.at_ms, now_ms):
+        if on_kafka and process.name == WORK:
+            if _fresh(process.at_ms, now_ms):
+                yield Finding("process work", OK, f"the worker with the Desk is at work (pid {process.pid})")
+            else:
+                found = f"no worker has had the Desk for {common.duration(age_s // 1)}"
+                yield Finding("process work", WRONG, found, _START_WORKER)
+        elif _fresh(process.at_ms, now_ms):
             yield Finding(f"process {process.name}", OK, f"at work (pid {process.pid})")
         elif _alive(process.pid):
             do = "it hangs, or can't write: `tocsin run` starts a hanging one again after a minute; else see its log"
+            if on_kafka:
+                do = "it hangs, or can't write: see its log, and start it again"
             yield Finding(
                 f"process {process.name}", WRONG, f"has not spoken for {age_s:,.0f} s (pid {process.pid})", do
             )
         else:
-            yield Finding(f"process {process.name}", WARNING, "not at work", "`tocsin run` starts the service")
+            do = f"`tocsin {process.name.split()[0]}` starts it" if on_kafka else "`tocsin run` starts the service"
+            yield Finding(f"process {process.name}", WARNING, "not at work", do)
+        if problem := process.body.get("brokers_error"):
+            do = "it goes on by itself once they are back; `tocsin topics check` says what is wrong with them"
+            yield Finding(f"brokers of {process.name}", WRONG, f"takes no events: {problem}", do)
         yield from _stopped(process.body.get("notifier") or {})
+        yield from _alerts(process.body.get("alertmanager") or {})
         problem = process.body.get("config_error")
         if problem:
             found = f"the one before: the new one is refused: {problem}"
@@ -202,6 +258,13 @@ def _stopped(notifier: Mapping[str, Any]) -> Iterator[Finding]:
     for channel, reason in sorted(dict(notifier.get("stopped") or {}).items()):
         do = f"mend it, then POST /v1/channels/{channel}/resume, or start the service again"
         yield Finding(f"channel {channel}", WRONG, f"is stopped ({reason}): what is for it waits", do)
+
+
+def _alerts(status: Mapping[str, Any]) -> Iterator[Finding]:
+    for number, taken in enumerate(status.get("taken") or ()):
+        if not taken:
+            do = "is it up, and may it be reached? The log says what it answered"
+            yield Finding("alertmanager", WRONG, f"number {number} of the settings takes no cases", do)
 
 
 def _fresh(at_ms: int, now_ms: int) -> bool:

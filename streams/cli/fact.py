@@ -6,7 +6,7 @@ import click
 
 from detector.watch.control import FactKind
 from streams.cli import common
-from streams.cli.common import config_option, db_option, json_option, option
+from streams.cli.common import config_option, json_option, option, store_option
 from streams.cli.telling import end, print_list, tell, where_option
 
 
@@ -26,7 +26,7 @@ def _telling(function: common.F) -> common.F:
     for decorate in (
         option("--by", default=None, metavar="NAME", help="Who says it; your login name unless given."),
         config_option,
-        db_option,
+        store_option,
         json_option,
     ):
         function = decorate(function)
@@ -75,7 +75,7 @@ def maintenance_command(begin: str, until: str | None, span: str | None, **given
 
 @command.command("list", example="tocsin fact list\ntocsin fact list --all --json")
 @option("--all", "everything", is_flag=True, help="What is over too.")
-@db_option
+@store_option
 @json_option
 def list_command(everything: bool, db: str, as_json: bool) -> None:
     """List what is known: what is planned, in force, or was told within the last day."""
@@ -85,7 +85,7 @@ def list_command(everything: bool, db: str, as_json: bool) -> None:
 @command.command("end", example="tocsin fact end 3f2a91bc")
 @click.argument("fact", metavar="ID")
 @option("--by", default=None, metavar="NAME", help="Who says it; your login name unless given.")
-@db_option
+@store_option
 @json_option
 def end_command(fact: str, by: str | None, db: str, as_json: bool) -> int:
     """End work early, or take back a deployment that was none: what is broken then is raised."""

@@ -55,17 +55,15 @@ def off_command(reason: str, by: str | None, db: str, as_json: bool) -> None:
 def status_command(db: str, as_json: bool) -> None:
     """Say whether sending is stopped, since when, by whom and why."""
     from streams.outbox.kill_switch import kill_switch
-    from streams.store import open_store
 
-    with open_store(db) as store:
+    with common.open_store(db, whole=True) as store:
         _show(kill_switch(store), as_json)
 
 
 def _turn(on: bool, reason: str, by: str | None, db: str, as_json: bool) -> None:
     from streams.outbox.kill_switch import set_kill_switch
-    from streams.store import open_store
 
-    with open_store(db) as store:
+    with common.open_store(db, whole=True) as store:
         _show(set_kill_switch(store, on, f"cli:{by or getpass.getuser()}", reason), as_json)
 
 

@@ -6,7 +6,7 @@ import click
 
 from detector.watch.control import FactKind
 from streams.cli import common
-from streams.cli.common import config_option, db_option, json_option, option
+from streams.cli.common import config_option, json_option, option, store_option
 from streams.cli.telling import end, print_list, tell, where_option
 
 
@@ -31,7 +31,7 @@ def command() -> None:
 )
 @option("--by", default=None, metavar="NAME", help="Who says it; your login name unless given.")
 @config_option
-@db_option
+@store_option
 @json_option
 def add_command(signal: str, begin: str, until: str | None, span: str | None, **given: Any) -> int:
     """Mute SIGNAL, or a part of it; `mute SIGNAL` is short for it.
@@ -43,7 +43,7 @@ def add_command(signal: str, begin: str, until: str | None, span: str | None, **
 
 @command.command("list", example="tocsin mute list --all --json")
 @option("--all", "everything", is_flag=True, help="What is over too.")
-@db_option
+@store_option
 @json_option
 def list_command(everything: bool, db: str, as_json: bool) -> None:
     """List what is muted."""
@@ -53,7 +53,7 @@ def list_command(everything: bool, db: str, as_json: bool) -> None:
 @command.command("end", example="tocsin mute end 3f2a91bc")
 @click.argument("mute", metavar="ID")
 @option("--by", default=None, metavar="NAME", help="Who says it; your login name unless given.")
-@db_option
+@store_option
 @json_option
 def end_command(mute: str, by: str | None, db: str, as_json: bool) -> int:
     """End a mute early: what is wrong then is raised."""

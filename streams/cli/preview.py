@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from streams.cli import common
-from streams.cli.common import config_option, db_option, json_option
+from streams.cli.common import config_option, json_option, store_option
 
 _KINDS = ("problem", "follow-up", "try-again", "resolved", "correction")
 
@@ -23,7 +23,7 @@ _KINDS = ("problem", "follow-up", "try-again", "resolved", "correction")
 @common.option("--channel", metavar="NAME", help="One channel only; else all of notices.channels.")
 @common.option("--kind", type=click.Choice(_KINDS), default="problem", help="What the notice says.")
 @config_option
-@db_option
+@store_option
 @json_option
 def command(
     case: str, customer: str | None, channel: str | None, kind: str, config: Path | None, db: str, as_json: bool
@@ -36,12 +36,11 @@ def command(
     from detector.desk.records import Kind
     from streams.outbox.preview import preview
     from streams.settings import load
-    from streams.store import open_store
     from streams.store.directory import CustomerDirectory
     from streams.store.queries import find_case
 
     settings = load(config) if config is not None else None
-    with open_store(db) as store:
+    with common.open_store(db, settings) as store:
         found = find_case(store, case)
         key = CustomerDirectory(store).find(customer) if customer else None
         channels = (channel,) if channel else ()

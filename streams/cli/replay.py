@@ -257,4 +257,4 @@ def _print(store: "Store", found: dict[str, Any], as_json: bool) -> None:
     for line in lines:
         click.echo(common.plain(line))
     if found["cases"]:
-        click.echo(common.plain(f"Look further: {common.command_line('cases', '--all', '--db', store.path)}"))
+        click.echo(common.plain(f"Look further: {common.command_line('cases', '--all', '--db', store.where)}"))

@@ -69,7 +69,8 @@ def command(config: Path | None, db: str, host: str | None, port: int | None, ov
         first = prepare(store, settings, clock, getpass.getuser())
     url = url_of(listening)
     link = url + first.link_path
-    given = [*(["--config", str(config)] if config else []), "--db", db]
+    os.environ["TOCSIN_DB"] = db  # not as an argument, which other users of the machine see: it may hold a password
+    given = ["--config", str(config)] if config else []
     insisting = [OVERRIDE] if override else []
     web = Child("web", ["web", *given, "--host", settings.service.host, *insisting], listening)
     children = [web]

@@ -43,17 +43,14 @@ def tell(
     from streams.engines.embedded import apply_command
     from streams.engines.operating import in_force
     from streams.settings import load
-    from streams.store import open_store
 
     settings = None if config is None else load(config)
-    key = None if settings is None or settings.customer_key is None else settings.customer_key.read()
-    tenant = None if settings is None else settings.config.tenant
-    with open_store(db, tenant=tenant, create=settings is not None, customer_key=key) as store:
+    with common.open_store(db, settings, create=settings is not None) as store:
         seen = in_force(store)
         known = seen or (settings.config if settings is not None else None)
         if known is None:
             message = (
-                f"{store.path}: has seen no events yet; give --config DIR, and the first replay takes the fact first"
+                f"{store.where}: has seen no events yet; give --config DIR, and the first replay takes the fact first"
             )
             raise UsageError(message)
         now_ms, zone = facts.now_of(store, SystemClock()), known.policy.default_time_zone
@@ -85,9 +82,8 @@ def end(db: str, prefix: str, kind: FactKind | None, by: str | None, as_json: bo
     from streams.engines import facts
     from streams.engines.embedded import apply_command
     from streams.engines.operating import in_force
-    from streams.store import open_store
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         known = in_force(store)
         now_ms = facts.now_of(store, SystemClock())
         row = facts.find_fact(facts.known_facts(store, now_ms), prefix, kind, store)
@@ -110,9 +106,8 @@ def print_list(db: str, kind: FactKind | None, everything: bool, as_json: bool) 
     from streams.cli.words import moment, zone_of
     from streams.clock import SystemClock
     from streams.engines import facts
-    from streams.store import open_store
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         now_ms, zone = facts.now_of(store, SystemClock()), zone_of(store)
         found = [
             row

@@ -12,7 +12,7 @@ import click
 from detector.errors import UsageError
 from detector.fields import parse_duration_ms, shown
 from streams.cli import common
-from streams.cli.common import config_option, db_option, json_option, option
+from streams.cli.common import config_option, json_option, option, store_option
 
 if TYPE_CHECKING:
     from streams.store import Store
@@ -42,7 +42,7 @@ scope_option = option(
 @option("--name", default="", show_default=False, metavar="TEXT", help="What it is for, as the list shows it.")
 @option("--expires", default=None, metavar="DURATION", help="After how long it opens nothing any more, such as 90d.")
 @config_option
-@db_option
+@store_option
 @json_option
 def create_command(scope: str, name: str, expires: str | None, config: Path | None, db: str, as_json: bool) -> None:
     """Make a token and show it, this once: the store keeps only its hash."""
@@ -62,7 +62,7 @@ def create_command(scope: str, name: str, expires: str | None, config: Path | No
 
 @command.command("list", example="tocsin token list --json")
 @config_option
-@db_option
+@store_option
 @json_option
 def list_command(config: Path | None, db: str, as_json: bool) -> None:
     """List the tokens, revoked and expired ones too; never the tokens themselves."""
@@ -85,7 +85,7 @@ def list_command(config: Path | None, db: str, as_json: bool) -> None:
 @command.command("revoke", example="tocsin token revoke 3f2a91bc04d7")
 @click.argument("token", metavar="ID")
 @config_option
-@db_option
+@store_option
 @json_option
 def revoke_command(token: str, config: Path | None, db: str, as_json: bool) -> None:
     """Make a token open nothing any more; a running service knows within a second."""
@@ -110,7 +110,7 @@ def revoke_command(token: str, config: Path | None, db: str, as_json: bool) -> N
 )
 @option("--for", "span", default="1h", metavar="DURATION", help="How long the link can be used.")
 @config_option
-@db_option
+@store_option
 @json_option
 def link_command(scope: str, span: str, config: Path | None, db: str, as_json: bool) -> None:
     """Print a link that signs a browser in, once: at the address where the service runs."""
@@ -137,7 +137,7 @@ def link_command(scope: str, span: str, config: Path | None, db: str, as_json: b
 @command.command("sign-out", example="tocsin token sign-out ani@shop.example")
 @click.argument("person", metavar="[PERSON]", required=False)
 @config_option
-@db_option
+@store_option
 @json_option
 def sign_out_command(person: str | None, config: Path | None, db: str, as_json: bool) -> None:
     """Sign PERSON out of every browser, or everybody where nobody is named: at once, on the server."""
@@ -156,13 +156,9 @@ def sign_out_command(person: str | None, config: Path | None, db: str, as_json: 
 def _open(db: str, config: Path | None) -> "Store":
     """Open the store; with a configuration a new one is made, so that a token can be there before the service is."""
     from streams.settings import load
-    from streams.store import open_store
 
-    if config is None:
-        return open_store(db)
-    settings = load(config)
-    key = None if settings.customer_key is None else settings.customer_key.read()
-    return open_store(db, tenant=settings.config.tenant, create=True, customer_key=key)
+    settings = None if config is None else load(config)
+    return common.open_store(db, settings, create=settings is not None)
 
 
 def _login() -> str:

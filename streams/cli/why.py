@@ -3,7 +3,7 @@
 import click
 
 from streams.cli import common
-from streams.cli.common import db_option, json_option
+from streams.cli.common import json_option, store_option
 
 
 @common.command(
@@ -12,7 +12,7 @@ from streams.cli.common import db_option, json_option
 )
 @click.argument("customer", metavar="CUSTOMER")
 @click.argument("case", metavar="CASE")
-@db_option
+@store_option
 @json_option
 def command(customer: str, case: str, db: str, as_json: bool) -> int:
     """Say why CUSTOMER (an id or alias) was told of CASE, held or not told.
@@ -20,12 +20,11 @@ def command(customer: str, case: str, db: str, as_json: bool) -> int:
     Every notice that was decided on (problem, resolved, correction) stands with the answers of all rules to it.
     """
     from streams.cli.words import moment, zone_of
-    from streams.store import open_store
     from streams.store.directory import CustomerDirectory
     from streams.store.documents import rule_of, why_document
     from streams.store.queries import find_case, notices
 
-    with open_store(db) as store:
+    with common.open_store(db) as store:
         found = find_case(store, case)
         key = CustomerDirectory(store).find(customer)
         document = why_document(store, found, key)

@@ -7,7 +7,7 @@ from itertools import groupby
 import msgspec
 
 from detector.config import Config
-from detector.desk.records import Case, CaseState, TimelineEntry
+from detector.desk.records import Case, CaseState, NoticeCounts, TimelineEntry
 from detector.desk.zones import local
 from detector.watch.anomaly import Cause, Point
 from detector.watch.explanation import explain_in_words, shift_in_words, value_in_words
@@ -54,19 +54,42 @@ def where(cause: Cause) -> str:
     return ", ".join(parts) or "everyone"
 
 
-def story(entries: Sequence[TimelineEntry], zone: str) -> list[str]:
+def notices_in_words(sums: NoticeCounts, verb: str, would: str) -> str:
+    """Return what was sent; what was only simulated `would` have been.
+
+    Examples
+    --------
+    >>> words = "went out", "would have gone out"
+    >>> notices_in_words(NoticeCounts(sent=1), *words), notices_in_words(NoticeCounts(sent=36, simulated=36), *words)
+    ('1 notice went out', '36 notices would have gone out (dry run)')
+    >>> notices_in_words(NoticeCounts(sent=40, simulated=36), *words)
+    '4 notices went out, 36 would have gone out (dry run)'
+    """
+    sent = sums.sent - sums.simulated
+    parts = [f"{sent:,} {'notice' if sent == 1 else 'notices'} {verb}"] if sent or not sums.simulated else []
+    if sums.simulated:
+        what = "" if parts else "notice " if sums.simulated == 1 else "notices "
+        parts.append(f"{sums.simulated:,} {what}{would} (dry run)")
+    return ", ".join(parts)
+
+
+def story(entries: Sequence[TimelineEntry], zone: str, *, dry: bool = False) -> list[str]:
     """Return a case's story line by line; a stretch of nothing but notices is one line with its sums.
+
+    With `dry` nobody was told: it was all simulated.
 
     Examples
     --------
     >>> told = TimelineEntry(tenant="", case="", seq=1, n=0, at_ms=0, what="notices", detail="told 2, held 1")
     >>> story([told, msgspec.structs.replace(told, at_ms=2_280_000, detail="told 3, held 0")], "UTC")
     ['1 Jan 00:00 UTC  notices: told 5, held 1 (1 Jan 00:00–00:38)']
+    >>> story([told], "UTC", dry=True)
+    ['1 Jan 00:00 UTC  notices: would have told 2 (dry run), held 1']
     """
     lines: list[str] = []
     for sums, group in groupby(entries, key=_is_of_notices):
         stretch = list(group)
-        lines += [_stretch(stretch, zone)] if sums else [_line(entry, zone) for entry in stretch]
+        lines += [_stretch(stretch, zone, dry)] if sums else [_line(entry, zone) for entry in stretch]
     return lines
 
 
@@ -80,11 +103,12 @@ def _line(entry: TimelineEntry, zone: str) -> str:
     return f"{moment(entry.at_ms, zone)}  {entry.what}{by}{detail}"
 
 
-def _stretch(entries: Sequence[TimelineEntry], zone: str) -> str:
+def _stretch(entries: Sequence[TimelineEntry], zone: str, dry: bool) -> str:
     """Return entries of told and held notices as one."""
     counts = [match for entry in entries if (match := _NOTICES.fullmatch(entry.detail))]
     told, held = (sum(int(match[name]) for match in counts) for name in ("told", "held"))
-    text = f"{moment(entries[0].at_ms, zone)}  notices: told {told:,}, held {held:,}"
+    what = f"would have told {told:,} (dry run)" if dry else f"told {told:,}"
+    text = f"{moment(entries[0].at_ms, zone)}  notices: {what}, held {held:,}"
     if len(entries) == 1:
         return text
     first, last = local(entries[0].at_ms, zone), local(entries[-1].at_ms, zone)
@@ -106,7 +130,7 @@ def sentence(case: Case, zone: str) -> str:
     parts = [
         f"{hit:,} {'customer was' if hit == 1 else 'customers were'} hit ({case.affected.confirmed:,} confirmed)",
         f"{failing:,} still {'fails' if failing == 1 else 'fail'}",
-        f"{case.notices.sent:,} {'notice' if case.notices.sent == 1 else 'notices'} went out",
+        notices_in_words(case.notices, "went out", "would have gone out"),
         f"{case.contacts:,} contacted us",
     ]
     loss = ""

@@ -25,6 +25,7 @@ from streams.engines.lock import RunnerActiveError, only_runner
 from streams.intake.files import Block, RecordDecoder
 from streams.store import LIVE, Advance, Commit, Snapshot, Store
 from streams.store.directory import CustomerDirectory
+from streams.store.engines import kafka_input
 from streams.store.history import StoreHistory
 from streams.store.values import Answer, InForce, Waiting
 
@@ -420,11 +421,14 @@ def apply_command(store: Store, wish: Wish, clock: Clock) -> bool:
     UsageError
         The case is unknown or its state does not allow it, or the fact makes no sense.
     """
+    if kafka_input(store) is not None:
+        store.post(pack(wish))
+        return False
     try:
-        with only_runner(store.path):
+        with only_runner(store):
             in_force, snapshot = store.in_force(), store.snapshot()
             if not in_force or snapshot is None:
-                message = f"{store.path}: has seen no events yet"
+                message = f"{store.where}: has seen no events yet"
                 raise UsageError(message)
             config = msgspec.json.decode(in_force[-1].body, type=Config)
             partitions = unpack(snapshot.data, Kept).partitions

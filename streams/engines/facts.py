@@ -135,5 +135,5 @@ def find_fact(known: Sequence[Known], prefix: str, kind: FactKind | None, store:
     if found and prefix:
         message = f"{what} {prefix!r}: several begin so ({', '.join(one.fact.id for one in found)}); give more of it"
     else:
-        message = f"{what} {prefix!r}: there is none in {store.path}; `tocsin {what} list --all` lists them"
+        message = f"{what} {prefix!r}: there is none in {store.where}; `tocsin {what} list --all` lists them"
     raise UsageError(message)

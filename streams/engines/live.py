@@ -23,6 +23,7 @@ from streams.intake.files import Block, Identity, Noted
 from streams.intake.follow import POLL_S, follow
 from streams.outbox.channel import lines, load_line
 from streams.outbox.notifier import Notifier
+from streams.outbox.thread import alone
 from streams.outbox.words import load_words
 from streams.store import Advance
 from streams.store.store import LOG
@@ -160,7 +161,12 @@ class Live:
         progress = self.progress
         progress.turned_s = self._clock.monotonic_s()
         self._worker.turned()
-        rows = list(self._store.intake(self._worker.next, limit=READ_ROWS))
+        rows = list[IntakeRow]()
+
+        def read() -> None:
+            rows[:] = self._store.intake(self._worker.next, limit=READ_ROWS)
+
+        self._worker.persist(read)  # a server may be away for a while
         for row in rows:
             closed = self._worker.work_off(row)
             progress.next, progress.entered_ms = self._worker.next, row.ingest_ms
@@ -205,10 +211,13 @@ class Follower:
 
     def run(self, path: str, poll_s: float = POLL_S) -> None:
         """Feed what the last run left in the live log, then follow the file until asked to stop."""
-        try:
+        if self._notifier is None:
             self._run(path, poll_s)
-        finally:
-            if self._notifier is not None:
+            return
+        with alone(self._store):
+            try:
+                self._run(path, poll_s)
+            finally:
                 self._notifier.close()
 
     def _run(self, path: str, poll_s: float) -> None:

@@ -1,12 +1,14 @@
-"""Notices a changed configuration while a process runs.
+"""Notices a changed configuration while a process runs: to work on it, or to say that it keeps to its own.
 
 Promises
 - What is in force stays until the files hold together: a mistake, or a file half written, changes nothing and is said.
 - Files count once they have stood still from one look to the next.
 """
 
+import hashlib
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from streams.clock import Clock
 from streams.settings import Settings, load
 
 LOOK_S = 1.0
+SELDOM_S = 3.0
+"""Who only says it looks so often."""
 _SUFFIXES = {".yml", ".yaml", ".csv", ".txt", ".html", ".md", ".j2"}
 _MOST_FILES = 1_000
 
@@ -65,6 +69,58 @@ class Configuration:
         problems = error.problems if isinstance(error, ConfigError) else [error]
         self.error = "; ".join(str(problem) for problem in problems)
         self._say(f"the configuration was changed and has a mistake; the one before stays in force: {self.error}")
+
+
+class Kept:
+    """The configuration that a process keeps to as long as it runs, and says so where the files are others.
+
+    Parameters
+    ----------
+    say
+        Tells the operator, once for each change.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock, say: Callable[[str], None]) -> None:
+        self.current = True
+        """Whether the files say what this process works on."""
+        self._files = Configuration(settings, clock, say)
+        self._say, self._own = say, _meaning(settings)
+
+    @property
+    def error(self) -> str:
+        """What is wrong with the files as they are; empty where they hold."""
+        return self._files.error
+
+    def look(self) -> None:
+        new = self._files.changed()
+        if new is None:
+            self.current = self.current and not self.error
+            return
+        self.current = _meaning(new) == self._own
+        if not self.current:
+            self._say(
+                "the configuration was changed: this worker goes on with the one it started with; "
+                "start the workers again, one after the other"
+            )
+
+    def start(self) -> None:
+        """Look from a thread as long as the process runs."""
+        threading.Thread(target=self._run, name="configuration", daemon=True).start()
+
+    def _run(self) -> None:
+        never = threading.Event()
+        while not never.wait(SELDOM_S):
+            self.look()
+
+
+def _meaning(settings: Settings) -> tuple[Settings, str]:
+    """Return what makes two configurations different: a comment does not, a customer's line does."""
+    file = settings.customers
+    try:
+        rows = b"" if file is None else file.read_bytes()
+    except OSError:
+        rows = b""
+    return settings, hashlib.sha256(rows).hexdigest()
 
 
 def prints(directory: Path) -> Prints:

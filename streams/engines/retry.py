@@ -16,6 +16,7 @@ from streams.engines.lock import only_runner
 from streams.engines.session import FORMAT, InputFormat
 from streams.store import Store
 from streams.store.directory import CustomerDirectory
+from streams.store.engines import refuse_kafka_input
 from streams.store.queries import DeadLetter
 
 
@@ -46,10 +47,11 @@ def retry(
         A process runs on the store.
     """
     out = Retried()
-    with only_runner(store.path):
+    refuse_kafka_input(store)
+    with only_runner(store):
         in_force, snapshot = store.in_force(), store.snapshot()
         if snapshot is None or not in_force:
-            message = f"{store.path}: has seen no events yet"
+            message = f"{store.where}: has seen no events yet"
             raise UsageError(message)
         if given is None:
             config = msgspec.json.decode(in_force[-1].body, type=Config)

@@ -27,6 +27,7 @@ from streams.settings import Settings
 from streams.store import Store, open_store
 from streams.store.customers_csv import BadRow
 from streams.store.directory import CustomerDirectory
+from streams.store.engines import refuse_kafka_input
 
 FORMAT = "format"
 
@@ -197,12 +198,13 @@ def session(
     """
     config = run.config
     with open_store(db, tenant=config.tenant, create=True, customer_key=run.customer_key) as store:
-        with only_runner(store.path), stopping() as stop:
+        with only_runner(store), stopping() as stop:
+            refuse_kafka_input(store)
             if not run.learn_only:
                 store.claim_mode(mode)
             store.set_meta(f"{FORMAT}:{store.tenant}", msgspec.json.encode(run.format))
             directory = CustomerDirectory(store, config.policy.channels)
-            bad = _import_customers(store, directory, run.customers)
+            bad = import_customers(store, directory, run.customers)
             aliases = Aliases(directory, store.customer_key)
             decoder = run.format.decoder(config, aliases.keys, run.partitions)
             runner = Runner(
@@ -218,7 +220,7 @@ def session(
             yield Session(store, runner, decoder, aliases, run, stop, clock, say, bad)
 
 
-def _import_customers(store: Store, directory: CustomerDirectory, file: Path | None) -> list[BadRow]:
+def import_customers(store: Store, directory: CustomerDirectory, file: Path | None) -> list[BadRow]:
     """Take the settings' customers in where the file has changed since."""
     if file is None:
         return []

@@ -16,7 +16,7 @@ def apply_waiting(store: Store, clock: Clock) -> None:
     if not in_force or snapshot is None:
         return
     try:
-        with only_runner(store.path):
+        with only_runner(store):
             config = msgspec.json.decode(in_force[-1].body, type=Config)
             Runner(store, config, None, clock, partitions=unpack(snapshot.data, Kept).partitions).commit()
     except RunnerActiveError:

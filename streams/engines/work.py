@@ -1,4 +1,4 @@
-"""The work process: the engines on the live log, the notifier beside them, and what they say of themselves.
+"""The work process: the engines on the live log, beside them what sends, and what they say of themselves.
 
 Promises
 - A changed configuration counts from the next window on; one with a mistake, or that this store can't go on with,
@@ -16,6 +16,7 @@ import msgspec
 
 from detector.errors import TocsinError
 from detector.pipeline import Effects
+from streams.alerts.sender import AlertSender
 from streams.clock import Clock
 from streams.engines.live import Live
 from streams.engines.lock import RunnerActiveError
@@ -32,7 +33,7 @@ from streams.store import LIVE
 
 NAME = "work"
 AGAIN_S = 0.5
-NOTIFIER_STOP_S, WEBHOOKS_STOP_S = 10.0, 5.0
+NOTIFIER_STOP_S, WEBHOOKS_STOP_S, ALERTS_STOP_S = 9.0, 5.0, 3.0
 """So long what is being sent may take to end: together less than the supervisor waits."""
 TRIES = 20
 """A store that another runner holds is tried so often before it is given up."""
@@ -85,7 +86,8 @@ class Work:
             webhooks = WebhookSender(found.store, self._clock, rules=rules_of(settings.service))
             webhooks.start()
             stack.callback(webhooks.stop, WEBHOOKS_STOP_S)
-            beside = [one for one in (notifier, webhooks) if one is not None]
+            alerts = self._alerts(stack, found, settings)
+            beside = [one for one in (notifier, webhooks, alerts) if one is not None]
             live = Live(found, self._clock, _log.warning, lambda: self._leave(beside), self._watcher.turned)
             metrics = Metrics(found.run.config, self._clock.now_ms)
             meter = Meter(metrics, found.runner, self._clock)
@@ -101,7 +103,9 @@ class Work:
 
             def says() -> dict[str, Any]:
                 of_notifier = {} if notifier is None else notifier.status()
-                return {**self._says(live, metrics), "notifier": of_notifier, "webhooks": webhooks.status()}
+                of_alerts = {} if alerts is None else alerts.status()
+                of = {"notifier": of_notifier, "webhooks": webhooks.status(), "alertmanager": of_alerts}
+                return {**self._says(live, metrics), **of}
 
             pulse = Pulse(found.store, NAME, self._clock, says)
             stack.callback(pulse.close)
@@ -110,7 +114,19 @@ class Work:
             self._watcher.busy()
             return found.stop.signal is not None
 
-    def _leave(self, beside: "Sequence[NotifierThread | WebhookSender]") -> bool:
+    def _alerts(self, stack: ExitStack, found: Session, settings: Settings) -> AlertSender | None:
+        """Return what tells Alertmanager of the cases, at work, where the configuration names one."""
+        if settings.alertmanager is None:
+            return None
+        try:
+            alerts = AlertSender(found.store, settings, self._clock)
+        except TocsinError as error:
+            raise _NotBegunError(error) from error
+        alerts.start()
+        stack.callback(alerts.stop, ALERTS_STOP_S)
+        return alerts
+
+    def _leave(self, beside: "Sequence[NotifierThread | WebhookSender | AlertSender]") -> bool:
         """Whether to end for a reason other than a signal: the configuration has changed."""
         if not all(one.alive for one in beside):
             message = "sending has ended; the process starts again"

@@ -10,9 +10,7 @@ Promises
 """
 
 import asyncio
-import contextlib
 import random
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +18,7 @@ from typing import Any
 import structlog
 
 from detector.errors import TocsinError
+from streams.background import Background
 from streams.clock import Clock
 from streams.feeds import queue
 from streams.feeds.log import Entry, bounds, encoded, read_these
@@ -67,7 +66,7 @@ class _Endpoint:
             self.not_before_ms = max(self.not_before_ms, now_ms + int(retry_after_s * 1_000))
 
 
-class WebhookSender:
+class WebhookSender(Background):
     """Sends one tenant's feed to its webhooks, from `start` to `stop`.
 
     Parameters
@@ -92,46 +91,23 @@ class WebhookSender:
         schedule_s: Sequence[int] = SCHEDULE_S,
         chance: Callable[[], float] | None = None,
     ) -> None:
+        super().__init__("webhooks")
         self._given, self._clock, self._rules, self._limit_s = store, clock, rules, limit_s
         self._schedule_s, self._chance = schedule_s, chance or random.SystemRandom().random
         self._endpoints: dict[str, _Endpoint] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[Settled] = []
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._wake = asyncio.Event()
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._counts = {"delivered": 0, "refused": 0, "given_up": 0, "disabled": 0}
         self._error = ""
 
     # --- for whoever runs it --------------------------------------------------------------------------------------
-
-    def start(self) -> None:
-        """Begin to send, in a thread."""
-        self._thread = threading.Thread(target=self._main, name="webhooks", daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread is not None and self._thread.is_alive()
-
-    def wake(self) -> None:
-        """Say that something may be due."""
-        loop = self._loop
-        if loop is not None:
-            with contextlib.suppress(RuntimeError):  # it has just ended
-                loop.call_soon_threadsafe(self._wake.set)
 
     def stop(self, timeout_s: float = 20.0) -> bool:
         """Send nothing more, let what is under way end, and end; returns whether it did in time.
 
         What is cut off is sent again after the next start, under the same id.
         """
-        self._stopping.set()
-        self.wake()
-        if self._thread is not None:
-            self._thread.join(timeout_s)
-        return not self.alive
+        return super().stop(timeout_s)
 
     def status(self) -> dict[str, Any]:
         """Return how it goes, for metrics and readiness: sums since the start, no address.
@@ -144,17 +120,10 @@ class WebhookSender:
 
     # --- the thread -----------------------------------------------------------------------------------------------
 
-    def _main(self) -> None:
-        try:
-            asyncio.run(self._run())
-        except BaseException as error:
-            self._complain(f"ended by {type(error).__name__}")
-            raise
-        finally:
-            self._loop = None
+    def _died(self, error: BaseException) -> None:
+        self._complain(f"ended by {type(error).__name__}")
 
     async def _run(self) -> None:
-        self._wake, self._loop = asyncio.Event(), asyncio.get_running_loop()
         with self._given.again() as self._store:
             try:
                 while not self._stopping.is_set():
@@ -164,17 +133,9 @@ class WebhookSender:
                         self._complain(str(error))
                     else:
                         self._error = ""
-                    await self._pause()
+                    await self._pause(POLL_S)
             finally:
                 await self._leave()
-
-    async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._wake.wait(), POLL_S)
-        except TimeoutError:
-            return
-        if not self._stopping.is_set():
-            self._wake.clear()
 
     async def _round(self) -> None:
         """Write down what has ended, and begin what is due."""
@@ -237,7 +198,7 @@ class WebhookSender:
         self._ended.append(Settled(due, ok, said, now_ms, again_ms, gone))
         self._counts["delivered" if ok else "refused"] += 1
         self._counts["given_up"] += not ok and again_ms is None
-        self._wake.set()
+        self._woken.set()
 
     async def _write_down(self) -> None:
         ended = self._ended[:]

@@ -52,16 +52,20 @@ def flattened(envelope: bytes) -> bytes:
     return _encode(event)
 
 
-def binary(headers: Mapping[str, str], body: bytes) -> bytes:
+def binary(headers: Mapping[str, str], body: bytes, *, quoted: bool = True) -> bytes:
     """Return the structured envelope of an event whose attributes are headers, by their names without the prefix.
 
     Parameters
     ----------
     headers
         `specversion`, `id`, `type`, `source` …, and `datacontenttype` where the body has a type.
+    quoted
+        Their values are percent-encoded, as they are over HTTP.
     """
     kind = headers.get("datacontenttype", "")
-    envelope: _Values = {name: msgspec.Raw(_encode(unquote(value))) for name, value in headers.items()}
+    envelope: _Values = {
+        name: msgspec.Raw(_encode(unquote(value) if quoted else value)) for name, value in headers.items()
+    }
     if is_json(kind) or not kind:
         try:
             envelope["data"] = msgspec.Raw(msgspec.json.decode(body, type=msgspec.Raw)) if body.strip() else _NULL

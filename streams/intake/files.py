@@ -7,7 +7,7 @@ those of the unpacked bytes, so a log is the same file before and after it was p
 
 import hashlib
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -38,6 +38,10 @@ class RecordDecoder(Protocol):
 
     def decode(self, lines: bytes, position: int, ingest_ms: int = -1) -> Batch:
         """Return the events of a block of lines that begins at `position`."""
+        ...
+
+    def decode_records(self, records: Sequence[bytes], positions: Sequence[int], ingest_ms: Sequence[int]) -> Batch:
+        """Return the events of records that are no lines of a file, each with its position and ingest time."""
         ...
 
     def reject(self, refused: Invalid) -> Batch:

@@ -1,4 +1,7 @@
-"""What becomes of a row after an attempt: sent, tried again, the next channel, failed, or left to a person. Pure."""
+"""What becomes of a row after an attempt: sent, tried again, the next channel, failed, or left to a person. Pure.
+
+What may have gone out once ends as sent, or with a person: it never counts as not told, and no other channel gets it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +11,22 @@ from streams.outbox.channel import Outcome, Sent
 from streams.outbox.outbox import Item, Result
 
 CRASH = Sent(Outcome.UNKNOWN, "a crash left it unknown", "crash")
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is left for a message that its channel has given up.
+
+    Attributes
+    ----------
+    channel
+        The next one that reaches the customer; None where there is none.
+    unsure
+        An earlier attempt may have reached them.
+    """
+
+    channel: str | None = None
+    unsure: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,7 +49,7 @@ class Rules:
 
 
 def came(
-    item: Item, sent: Sent, rules: Rules, now_ms: int, wait_ms: Callable[[], int], further: Callable[[], str | None]
+    item: Item, sent: Sent, rules: Rules, now_ms: int, wait_ms: Callable[[], int], rest: Callable[[], Rest]
 ) -> Result:
     """Return what becomes of a row.
 
@@ -40,8 +59,8 @@ def came(
         With this attempt counted.
     wait_ms : callable
         How long to wait before it is tried again.
-    further : callable
-        The next channel that reaches the customer; None where there is none.
+    rest : callable
+        What is left where this channel gives it up.
     """
     reason, detail, attempts = sent.reason, sent.detail, item.attempts
     if sent.outcome is Outcome.SENT:
@@ -59,7 +78,9 @@ def came(
         if free or attempts < rules.attempts:
             attempts -= free
             return Result(item, "waiting", "again", reason, detail, attempts=attempts, due_ms=now_ms + wait_ms())
-    channel = further()
-    if channel is not None:
-        return Result(item, "waiting", "failed", reason, detail, channel=channel, due_ms=now_ms)
+    left = rest()
+    if left.unsure:  # neither counted as not told nor told again elsewhere
+        return Result(item, "unknown", "again", reason, detail, attempts=attempts, tell=True)
+    if left.channel is not None:
+        return Result(item, "waiting", "failed", reason, detail, channel=left.channel, due_ms=now_ms)
     return Result(item, "failed", "failed", reason, detail, attempts=attempts, tell=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from detector.config import Config
 from detector.desk.policy import Reason
 from streams.outbox.breaker import Breaker
+from streams.outbox.came import Rest
 from streams.outbox.channel import Line
 from streams.outbox.gate import Asked, Go, Later, No, ask
 from streams.outbox.limits import GoneOut, Limit, Limits, Tier, rate
@@ -89,23 +90,51 @@ class Chooser:
             rates={name: rate(line.per_second) for name, line in lines.items() if line.per_second is not None},
             tiers={name: Tier(line.per_day) for name, line in lines.items() if line.per_day is not None},
         )
-        self._look, self._counted = FEW, False
+        self._look, self._counted = FEW, -1
+        """`_counted`: up to which attempt the limits have counted; -1: none yet."""
         self._tier_looked_ms: dict[str, int] = {}
 
     def choose(self, now_ms: int) -> Chosen:
         """Return what goes out now, the most valuable first."""
+        beside = [
+            GoneOut(item.channel, item.signal, item.customer, now_ms if item.claimed_ms is None else item.claimed_ms)
+            for item in self._outbox.of_others()
+        ]
+        # After that: what others settle in between is counted twice for once, and never not at all.
+        self._catch_up(now_ms)
+        for one in beside:
+            self.limits.begin(one)
+        try:
+            return self._choose(now_ms, {one.customer for one in beside})
+        finally:
+            for one in beside:
+                self.limits.undo(one)
+
+    def _catch_up(self, now_ms: int) -> None:
+        """Count in the limits what went out before, and what other notifiers have sent since."""
+        if self._counted < 0:
+            found = self._outbox.gone_out(self._ways, now_ms)
+        elif self._outbox.shared:
+            found = self._outbox.attempts_after(self._counted)
+        else:
+            return
+        self.limits.count(found.went)
+        for one in found.asked:
+            self.limits.begin(one)
+            self.limits.end(one, None)
+        self._counted = found.newest
+
+    def _choose(self, now_ms: int, busy: set[int]) -> Chosen:
+        """Choose; `busy` are customers to whom others send."""
         limits = self.limits
-        if not self._counted:
-            limits.count(self._outbox.gone_out(self._ways, now_ms))
-            self._counted = True
         found, bound = self._found(now_ms)
-        busy = {customer for way in self._ways.values() for customer in way.under_way}
+        busy = busy | {customer for way in self._ways.values() for customer in way.under_way}
         items, settled = self._in_order([item for item in found if item.customer not in busy], now_ms)
         answers = self.ask(items, now_ms)
         room = {name: way.room(now_ms) for name, way in self._ways.items()}
         going: list[UnderWay] = []
         for item in items:
-            result = unless_go(item, answers[item.notice].answer, item.attempts, now_ms)
+            result = unless_go(item, answers[item.notice], item.attempts, now_ms)
             if result is not None:
                 settled.append(result)
             elif room[item.channel] > 0 and item.customer not in busy:
@@ -130,12 +159,13 @@ class Chooser:
             out[item.notice] = Answered(No(Reason.CASE_GONE.value) if asked is None else ask(asked), asked)
         return out
 
-    def further(self, item: Item, now_ms: int) -> str | None:
-        """Return the next channel that reaches the customer where this one has given the message up."""
+    def rest(self, item: Item, now_ms: int) -> Rest:
+        """Return what is left for a message that its channel has given up."""
         ((_, asked),) = self._asked([item], now_ms)
         if asked is None:
-            return None
-        return next(iter(replace(asked, refused=asked.refused | {item.channel}).reaching), None)
+            return Rest()
+        further = replace(asked, refused=asked.refused | {item.channel}).reaching
+        return Rest(next(iter(further), None), asked.unsure)
 
     # --- inside ---------------------------------------------------------------------------------------------------
 
@@ -208,14 +238,16 @@ class Chooser:
                     usable=tuple(self._ways),
                     refused=known.refused.get(item.notice, frozenset()),
                     recent_ms=tuple(at for name, at in known.recent.get(notice.customer, ()) if name != item.notice),
+                    unsure=item.notice in known.unsure,
                 ),
             )
 
 
-def unless_go(item: Item, answer: Go | No | Later, attempts: int, now_ms: int) -> Result | None:
+def unless_go(item: Item, answered: Answered, attempts: int, now_ms: int) -> Result | None:
     """Return what becomes of a row that may not go out now on its channel; None: it may."""
+    answer = answered.answer
     if isinstance(answer, No):
-        return suppressed(item, answer.reason)
+        return suppressed(item, answer.reason, unsure=answered.asked is not None and answered.asked.unsure)
     if isinstance(answer, Later):
         return Result(item, "waiting", attempts=attempts, due_ms=answer.until_ms)
     if answer.channel != item.channel:
@@ -223,8 +255,10 @@ def unless_go(item: Item, answer: Go | No | Later, attempts: int, now_ms: int) -
     return None
 
 
-def suppressed(item: Item, reason: str) -> Result:
-    return Result(item, "suppressed", "suppressed", reason, attempts=item.attempts, tell=True)
+def suppressed(item: Item, reason: str, *, unsure: bool) -> Result:
+    """Return what becomes of a row that must not go out; one that may have gone out before is left to a person."""
+    state = "unknown" if unsure else "suppressed"
+    return Result(item, state, "suppressed", reason, attempts=item.attempts, tell=True)
 
 
 def _which(limit: Limit, item: Item) -> str:

@@ -4,7 +4,8 @@ The Desk decided from what it knew then; between that and the sending lie queues
 everything that may have changed is asked once more, at the moment of sending, and every no has the name that the
 policy gives it (`detector/desk/policy.py`). Pure: what it looks at comes in as one value.
 
-The order is `RULES`; the first that objects decides. Only who passes all is written to.
+The order is `RULES`; the first that objects decides. Only who passes all is written to. What may have gone out already
+is repeated where it is still true, also to who needs it no longer: they may have it, and nothing new is said.
 """
 
 from collections.abc import Callable
@@ -46,6 +47,8 @@ class Asked:
         Channels that there are, in the policy's order.
     recent_ms
         When other notices went to this customer in the last 24 hours.
+    unsure
+        It may have gone out on this channel already: what goes there is the same message, and no other channel gets it.
     """
 
     notice: Notice
@@ -59,13 +62,14 @@ class Asked:
     usable: tuple[str, ...]
     refused: frozenset[str] = frozenset()
     recent_ms: tuple[int, ...] = ()
+    unsure: bool = False
 
     @property
     def reaching(self) -> list[str]:
         """Channels that reach the customer now: the one it is on first, then the policy's order."""
         if self.customer is None:
             return []
-        order = dict.fromkeys((self.channel, *self.usable))
+        order = dict.fromkeys((self.channel, *(() if self.unsure else self.usable)))
         return [c for c in order if c in self.usable and c not in self.refused and self.customer.address(c)]
 
 
@@ -136,7 +140,7 @@ def recovery(a: Asked) -> Objection:
     """No news of a problem to who got through meanwhile; no "it works again" to who fails again."""
     if a.entry is None:
         return None
-    if a.notice.kind in WAITING and a.entry.state is CustomerState.RECOVERED:
+    if a.notice.kind in WAITING and a.entry.state is CustomerState.RECOVERED and not a.unsure:
         return No(Reason.ALREADY_RECOVERED.value)
     success_ms = a.entry.last_success_ms
     if a.notice.kind is Kind.RESOLVED and success_ms is not None and a.entry.last_failure_ms > success_ms:
@@ -148,7 +152,7 @@ def contact(a: Asked) -> Objection:
     """Who contacted us meanwhile hears of the problem from the person they talk to."""
     contact_ms = None if a.entry is None else a.entry.contact_ms
     recent = contact_ms is not None and contact_ms > a.now_ms - a.policy.hold_in_contact_ms
-    return No(Reason.IN_CONTACT.value) if recent and a.notice.kind in NEWS else None
+    return No(Reason.IN_CONTACT.value) if recent and a.notice.kind in NEWS and not a.unsure else None
 
 
 def directory(a: Asked) -> Objection:

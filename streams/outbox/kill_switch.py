@@ -2,7 +2,8 @@
 
 It stands in two places, each of which is enough: a file beside the store (`<db>.kill`; an empty one made by hand
 counts) and a value in the store. So it works where the store is locked or its disk is full, and it survives a restart
-and a store that was put back. Off means that neither is there.
+and a store that was put back. Off means that neither is there. Of a store on a server the file, `<database>.kill` where
+a process was started, stops that machine's; the value stops all, and is written without waiting for the write lock.
 
 Promises
 - A running notifier looks before every message, and at least every second.
@@ -26,6 +27,10 @@ from streams.store import tables as t
 META = "kill_switch"
 
 
+class StuckError(UnreachableError):
+    """The switch could not be turned; the text says whether anything is sent."""
+
+
 class KillSwitch(msgspec.Struct, frozen=True):
     """How the switch stands. `by`, `reason` and `at_ms` are unknown where somebody only made the file."""
 
@@ -37,7 +42,7 @@ class KillSwitch(msgspec.Struct, frozen=True):
 
 def file_of(store: Store) -> Path:
     """Return the file whose presence stops sending."""
-    return store.path.with_name(store.path.name + ".kill")
+    return store.where.beside(".kill")
 
 
 def kill_switch(store: Store) -> KillSwitch:
@@ -77,14 +82,7 @@ def set_kill_switch(store: Store, on: bool, by: str, reason: str = "", now_ms: i
     """
     now_ms = SystemClock().now_ms() if now_ms is None else now_ms
     after, file = KillSwitch(on, by, reason, now_ms), file_of(store)
-    data = msgspec.json.encode(after)
-    written = False
-    if on:  # The file first: it works at once, even where the store is locked.
-        try:
-            file.write_bytes(data)
-            written = True
-        except OSError:
-            pass
+    written = on and _at_once(store, after)
     try:
         with store.transaction() as connection:
             _write(connection, store, after)
@@ -137,15 +135,26 @@ def turn_kill_switch(
                     file.write_bytes(msgspec.json.encode(after))
             else:
                 _remove(file)
-    except UnreachableError:
+    except UnreachableError as error:
         if not on:
             raise
-        try:
-            file.write_bytes(msgspec.json.encode(after))
-        except OSError as error:
-            message = f"{file}: cannot be written ({error.strerror}), nor can the store: sending goes on"
-            raise UnreachableError(message) from error
+        if not _at_once(store, after):
+            message = f"{file}: cannot be written, nor can the store: sending goes on"
+            raise StuckError(message) from error
     return after
+
+
+def _at_once(store: Store, after: KillSwitch) -> bool:
+    """Turn it on without waiting for the write lock; returns whether that could be done anywhere."""
+    data, written = msgspec.json.encode(after), False
+    with suppress(OSError):
+        file_of(store).write_bytes(data)
+        written = True
+    if store.on_server:  # where other machines' notifiers see it, too
+        with suppress(UnreachableError), store.beside() as connection:
+            connection.execute(rows.upsert(t.meta), {"key": META, "value": data})
+            written = True
+    return written
 
 
 def _write(connection: sa.Connection, store: Store, after: KillSwitch) -> None:
@@ -159,7 +168,7 @@ def _remove(file: Path) -> None:
         file.unlink(missing_ok=True)
     except OSError as error:
         message = f"{file}: cannot be removed ({error.strerror}), so nothing is sent; remove it"
-        raise UnreachableError(message) from error
+        raise StuckError(message) from error
 
 
 def killed(store: Store) -> bool:

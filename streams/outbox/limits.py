@@ -172,6 +172,12 @@ class Limits:
         if one.channel in self.tiers:
             self.tiers[one.channel].end(one.customer, gone_ms)
 
+    def undo(self, one: GoneOut) -> None:
+        """Count a message no longer, in no limit: as if it had not begun."""
+        self.end(one, None)
+        if one.channel in self.rates:
+            self.rates[one.channel].take(one.at_ms, -1)
+
     def _signal(self, name: str) -> Cap:
         return self._signals.setdefault(name, Cap(self.per_signal_hour, HOUR_MS))
 

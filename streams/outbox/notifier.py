@@ -15,19 +15,23 @@ service (`streams/outbox/thread.py`) makes them as time passes.
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from detector.config import Config
+from detector.desk.policy import Reason
+from detector.errors import UnreachableError
 from streams.outbox import breaker as circuits
 from streams.outbox.breaker import Breaker, Circuit
 from streams.outbox.came import CRASH, Rules, came
 from streams.outbox.channel import Line, Outcome, Outgoing, Sent
-from streams.outbox.choosing import LOOK, Answered, Chooser, UnderWay, Way, suppressed, unless_go
+from streams.outbox.choosing import LOOK, Answered, Chooser, Chosen, UnderWay, Way, suppressed, unless_go
 from streams.outbox.kill_switch import killed
 from streams.outbox.limits import Binding, Limit, named
-from streams.outbox.outbox import Item, Outbox, Result
+from streams.outbox.outbox import LEASE_MS, Item, Outbox, Result
 from streams.outbox.retry import wait_ms
 from streams.outbox.words import Words
 from streams.sections import SendingSection
@@ -36,10 +40,12 @@ from streams.store.directory import CustomerDirectory
 
 T = TypeVar("T")
 
-LONGEST_SEND_S = 120.0
-"""A channel ends by itself long before; one that does not is left behind."""
+LONGEST_SEND_SHARE = 0.8
+"""Of the lease: a channel ends by itself long before; one that does not is left behind."""
 SWEEP_MS = 10_000
-"""How often what went stale behind a limit is cleared away."""
+"""How often what went stale behind a limit is cleared away, and what a notifier that died left is taken over."""
+GRACE_MS = 20_000
+"""After the store was out of reach, others come first to write down what they sent: then theirs is taken over."""
 
 
 class Notifier:
@@ -63,6 +69,8 @@ class Notifier:
         Tells ops, once each, of limits that bind for long and of channels that are down.
     at
         Called at the points of a message's way: `claimed`, `handed-over`, `settled`.
+    lease_ms
+        How long a message is ours to send; what another notifier has held for longer is taken over.
     """
 
     def __init__(
@@ -79,8 +87,9 @@ class Notifier:
         executor: Executor | None = None,
         say: Callable[[str], None] = lambda text: None,
         at: Callable[[str], None] = lambda point: None,
+        lease_ms: int = LEASE_MS,
     ) -> None:
-        self._store, self._outbox = store, Outbox(store)
+        self._store, self._outbox = store, Outbox(store, secrets.token_hex(8), lease_ms)
         self._words, self._sending = words or Words(), sending or SendingSection()
         self._ways = {name: Way(line) for name, line in channels.items()}
         self._chooser = Chooser(self._outbox, directory, config, self._sending, self._ways)
@@ -90,7 +99,9 @@ class Notifier:
         self._bound: set[tuple[Limit, str]] = set()
         self._binding = Binding()
         self._told: dict[str, str] = {}
-        self._swept_ms = 0
+        self._swept_ms = self._well_since_ms = 0
+        self._unwell = False
+        """The store was out of reach since the last step."""
         self._runner: asyncio.Runner | None = None
         self.killed = False
         """As it was at the last look."""
@@ -99,10 +110,14 @@ class Notifier:
 
     def recover(self, now_ms: int) -> int:
         """Settle what a crash left claimed; returns how many there were."""
-        left = self._outbox.claimed()
+        left = self._outbox.left(now_ms)
         results = [self._becomes(item, CRASH, now_ms) for item in left]
         self._persist(lambda: self._outbox.settle(results, now_ms))
         return len(left)
+
+    @property
+    def _longest_s(self) -> float:
+        return LONGEST_SEND_SHARE * self._outbox.lease_ms / 1_000
 
     def work(self, now_ms: int, most: int | None = None) -> int:
         """Send what is due and allowed at this moment; returns how many rows changed. End with `close`.
@@ -130,6 +145,8 @@ class Notifier:
         claim : bool
             False: only the first half.
         """
+        if self._unwell:
+            self._unwell, self._well_since_ms = False, now_ms
         settled = await self._take_in(now_ms)
         self.killed = await self._in_store(lambda: killed(self._store))
         if self.killed or not claim:
@@ -202,48 +219,84 @@ class Notifier:
         found = await self._in_store(lambda: self._outbox.stale(now_ms, LOOK))
         if len(found) < LOOK:
             self._swept_ms = now_ms
+        if self._outbox.shared and now_ms - self._well_since_ms >= GRACE_MS:
+            taken = await self._in_store(lambda: self.recover(now_ms))
+            if taken:
+                self._say(f"{taken} messages were left by a notifier that has ended: they count as may have gone out")
         if found:
-            await self._write(lambda: self._outbox.settle([suppressed(item, "stale") for item in found], now_ms))
+            unsure = await self._in_store(lambda: self._outbox.unsure(found))
+            results = [suppressed(item, Reason.STALE.value, unsure=item.notice in unsure) for item in found]
+            await self._write(lambda: self._outbox.settle(results, now_ms))
         return len(found)
 
     async def _hand_over(self, now_ms: int) -> int:
         """Claim what may go now, and begin to send it; returns how many rows changed otherwise."""
-        chosen = await self._in_store(lambda: self._chooser.choose(now_ms))
+        if not await self._in_store(self._outbox.heads):  # nothing waits: no need for a lock
+            self._note_bound(set(), now_ms)
+            return 0
+        chosen, ours = await self._in_store(lambda: self._choose(now_ms))
         self._note_bound(chosen.bound, now_ms)
         if not chosen.going and not chosen.settled:
             return 0
-        ours: set[str] = set()
-
-        def write() -> None:
-            ours.clear()
-            ours.update(self._outbox.claim([one.item for one in chosen.going], chosen.settled, now_ms))
-
-        await self._write(write)
         self._at("claimed")
         claimed: list[UnderWay] = []
         for one in chosen.going:
             self._ways[one.item.channel].under_way.add(one.item.customer)
             if one.item.notice in ours:
-                claimed.append(one)
+                claimed.append(replace(one, item=ours[one.item.notice]))
             else:
                 self._back(one)
-        return len(chosen.settled) + await self._send(claimed, now_ms)
+        back = await self._send(claimed, now_ms)
+        if chosen.settled:
+            await self._write(lambda: self._outbox.settle(chosen.settled, now_ms))
+        return len(chosen.settled) + back
+
+    def _choose(self, now_ms: int) -> tuple[Chosen, dict[str, Item]]:
+        """Choose and claim; returns what was chosen, and what of it is ours."""
+        chosen: Chosen | None = None
+        ours: dict[str, Item] = {}
+
+        def look() -> None:
+            assert chosen is not None
+            ours.update(self._outbox.ours([one.item for one in chosen.going]))
+
+        try:
+            try:
+                with self._outbox.choosing() as connection:
+                    chosen = self._chooser.choose(now_ms)
+                    ours.update(self._outbox.claim([one.item for one in chosen.going], now_ms, connection))
+            except UnreachableError:
+                if chosen is None or not chosen.going:
+                    raise
+                ours.clear()
+                self._unwell = True
+                self._persist(look)  # the claim may have come through although its answer was lost
+        except BaseException:
+            for one in chosen.going if chosen is not None else ():
+                self._chooser.limits.end(one.counted, None)
+            raise
+        return chosen, ours
 
     async def _send(self, claimed: Sequence[UnderWay], now_ms: int) -> int:
         """Ask the gate about what is claimed now, and hand it over; returns how many were not."""
         if not claimed:
             return 0
-        items, answers = [one.item for one in claimed], dict[str, Answered]()
+        items, answers, ours = [one.item for one in claimed], dict[str, Answered](), dict[str, Item]()
 
         def look() -> None:
             answers.update(self._chooser.ask(items, now_ms))
             self.killed = killed(self._store)
+            ours.clear()
+            ours.update(self._outbox.ours(items))
 
         await self._write(look)  # tried again like a write: what is claimed must not be left behind
         back: list[Result] = []
         for one in claimed:
             item, answered = one.item, answers[one.item.notice]
-            result = unless_go(item, answered.answer, item.attempts - 1, now_ms)
+            if ours.get(item.notice) != item:  # it took so long that another took it over
+                self._back(one)
+                continue
+            result = unless_go(item, answered, item.attempts - 1, now_ms)
             if self.killed:
                 result = Result(item, "waiting", attempts=item.attempts - 1, due_ms=item.due_ms)
             made = self._worded(item, answered) if result is None else result
@@ -270,7 +323,7 @@ class Notifier:
     async def _attempt(self, line: Line, outgoing: Outgoing) -> Sent:
         """Hand one message over; a channel that breaks its contract leaves it unknown."""
         try:
-            async with asyncio.timeout(LONGEST_SEND_S):
+            async with asyncio.timeout(self._longest_s):
                 sent = await line.channel.send(outgoing)
         except TimeoutError:
             sent = Sent(Outcome.UNKNOWN, "the channel did not come to an end", "timeout")
@@ -315,7 +368,7 @@ class Notifier:
             rules,
             now_ms,
             lambda: wait_ms(item.attempts, self._sending.first_retry, sent.retry_after_s, self._chance()),
-            lambda: self._chooser.further(item, now_ms),
+            lambda: self._chooser.rest(item, now_ms),
         )
 
     def _back(self, one: UnderWay) -> None:
@@ -332,12 +385,20 @@ class Notifier:
             self._say("notices no longer wait for a limit")
 
     async def _in_store(self, do: Callable[[], T]) -> T:
-        if self._executor is None:
-            return do()
-        return await asyncio.get_running_loop().run_in_executor(self._executor, do)
+        try:
+            if self._executor is None:
+                return do()
+            return await asyncio.get_running_loop().run_in_executor(self._executor, do)
+        except UnreachableError:
+            self._unwell = True
+            raise
 
     async def _write(self, write: Callable[[], object]) -> None:
         def done() -> None:
-            write()
+            try:
+                write()
+            except UnreachableError:
+                self._unwell = True
+                raise
 
         await self._in_store(lambda: self._persist(done))

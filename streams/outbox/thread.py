@@ -14,22 +14,25 @@ Promises
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from detector.errors import TocsinError, UnreachableError
+from streams.background import Background
 from streams.clock import Clock
 from streams.outbox.channel import lines
 from streams.outbox.kill_switch import kill_switch
 from streams.outbox.notifier import Notifier
-from streams.outbox.outbox import Outbox
+from streams.outbox.outbox import LEASE_MS, Outbox
 from streams.outbox.people import resumptions
 from streams.outbox.words import load_words
 from streams.settings import Settings
 from streams.store import Store, open_store
 from streams.store.directory import CustomerDirectory
+from streams.store.lock import only
 
 LOOK_S = 0.5
 """How often it looks by itself: the kill switch, limits that free, retries that come due."""
@@ -39,7 +42,23 @@ COUNT_S = 5.0
 """How often `status` counts what waits."""
 
 
-class NotifierThread:
+@contextmanager
+def alone(store: Store) -> Iterator[None]:
+    """Keep other notifiers from a store in a file; on a server they share the work.
+
+    Raises
+    ------
+    RunnerActiveError
+        Another process sends from it.
+    """
+    if store.on_server:
+        yield
+        return
+    with only(store, "notifier.lock", "sending"):
+        yield
+
+
+class NotifierThread(Background):
     """Sends one tenant's notices in the background.
 
     Parameters
@@ -59,12 +78,12 @@ class NotifierThread:
         clock: Clock,
         say: Callable[[str], None] = lambda text: None,
         at: Callable[[str], None] = lambda point: None,
+        lease_ms: int = LEASE_MS,
     ) -> None:
+        super().__init__("notifier")
         self._db, self._settings, self._clock, self._say, self._at = db, settings, clock, say, at
-        self._thread = threading.Thread(target=self._main, name="notifier", daemon=True)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._woken = asyncio.Event()
-        self._stopping = threading.Event()
+        self._lease_ms = lease_ms
+        self._alone = ExitStack()
         self._cancel = threading.Event()
         self._clean = True
         self._lock = threading.Lock()
@@ -79,38 +98,25 @@ class NotifierThread:
         ------
         UsageError, ConfigError
             The channels or the templates are not right.
+        RunnerActiveError
+            Another process sends from this store, and it is a file.
         """
         self._lines = lines(self._settings)
         with open_store(self._db, tenant=self._settings.config.tenant) as store:
             self._words = load_words(self._settings, store.customer_key)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        return self._thread.is_alive()
-
-    def wake(self) -> None:
-        """Say that something may be due."""
-        loop = self._loop
-        if loop is not None:
-            try:
-                loop.call_soon_threadsafe(self._woken.set)
-            except RuntimeError:  # it has just ended
-                pass
+            self._alone.enter_context(alone(store))
+        super().start()
 
     def stop(self, timeout_s: float = 20.0) -> bool:
         """Hand nothing more over, let what is under way end, and end; returns whether all of it did in time.
 
         What did not is left claimed, and treated as unknown by the next start.
         """
-        self._stopping.set()
-        self.wake()
-        self._thread.join(max(timeout_s - 2.0, timeout_s / 2))
-        if self._thread.is_alive():
+        patience_s = max(timeout_s - 2.0, timeout_s / 2)
+        if not super().stop(patience_s):
             self._cancel.set()
             self.wake()
-            self._thread.join(timeout_s - max(timeout_s - 2.0, timeout_s / 2))
-        return self._clean and not self._thread.is_alive()
+        return self._ended_within(timeout_s - patience_s) and self._clean
 
     def status(self) -> dict[str, Any]:
         """Return how it stands, as JSON can hold it.
@@ -126,19 +132,18 @@ class NotifierThread:
 
     def _main(self) -> None:
         try:
-            asyncio.run(self._run())
-        except TocsinError as error:
-            self._note(error=str(error))
-            self._say(f"notifier: {error}")
-        except BaseException as error:
-            self._note(error=type(error).__name__)
-            self._say(f"notifier: ended by {type(error).__name__}")
-            raise
+            super()._main()
+        except TocsinError:  # it was said
+            return
         finally:
-            self._loop = None
+            self._alone.close()
+
+    def _died(self, error: BaseException) -> None:
+        known = isinstance(error, TocsinError)
+        self._note(error=str(error) if known else type(error).__name__)
+        self._say(f"notifier: {error}" if known else f"notifier: ended by {type(error).__name__}")
 
     async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
         with (
             ThreadPoolExecutor(1, "notifier-store") as executor,
             open_store(self._db, tenant=self._settings.config.tenant) as store,
@@ -155,6 +160,7 @@ class NotifierThread:
                 executor=executor,
                 say=self._say,
                 at=self._at,
+                lease_ms=self._lease_ms,
             )
             try:
                 await self._rounds(notifier, store, executor)

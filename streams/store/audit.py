@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from streams.store import tables as t
+from streams.store.database import streamed
 from streams.store.store import Store
 from streams.store.values import rfc3339
 
@@ -147,7 +148,7 @@ def newest(
         wanted = wanted.where(c.seq < before)
     for column, text in ((c.who, who), (c.what, what), (c.target, target)):
         if text:
-            wanted = wanted.where(column.contains(text, autoescape=True))
+            wanted = wanted.where(column.icontains(text, autoescape=True))
     if since_ms is not None:
         wanted = wanted.where(c.at_ms >= since_ms)
     if until_ms is not None:
@@ -188,9 +189,9 @@ def _printable(text: str) -> str:
 
 
 def _all(store: Store) -> Iterator[Entry]:
-    with store.reading() as connection:
-        wanted = sa.select(t.audit).where(t.audit.c.tenant == store.tenant).order_by(t.audit.c.seq)
-        for row in connection.execute(wanted).yield_per(1_000):
+    wanted = sa.select(t.audit).where(t.audit.c.tenant == store.tenant).order_by(t.audit.c.seq)
+    with store.reading() as connection, streamed(connection, wanted, 1_000) as found:
+        for row in found:
             yield _entry(row)
 
 

@@ -19,10 +19,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from detector.errors import UsageError
+from detector.errors import DamagedStoreError, UsageError
 from streams.store import migrate
-from streams.store.database import DamagedStoreError, connect, translated
+from streams.store.database import Where, translated
 from streams.store.feeding import AFTER
+from streams.store.sqlite import connect
 from streams.store.store import RECORDING, Store
 
 FEED_LEAP = 1_000_000_000
@@ -56,10 +57,11 @@ def backup(store: Store, target: Path) -> int:
     Raises
     ------
     UsageError
-        There is such a file already, or it cannot be written.
+        There is such a file already, or it cannot be written; or the store is a server's, which has its own way.
     DamagedStoreError
         The copy does not hold.
     """
+    refuse_server(store.where, "pg_dump --format=custom --no-owner --file FILE --dbname")
     if target.exists():
         message = f"{target}: is there already; name another file"
         raise UsageError(message)
@@ -70,7 +72,7 @@ def backup(store: Store, target: Path) -> int:
         message = f"{target}: cannot be written ({error.strerror}); name a file in a folder that can"
         raise UsageError(message) from error
     try:
-        with translated(store.path):
+        with translated(store.where):
             raw = store.engine.raw_connection()
             try:
                 raw.cursor().execute("VACUUM INTO ?", (str(made),))
@@ -83,6 +85,22 @@ def backup(store: Store, target: Path) -> int:
     finally:
         made.unlink(missing_ok=True)
     return target.stat().st_size
+
+
+def refuse_server(where: Where, command: str) -> None:
+    """Say which of PostgreSQL's own commands to use.
+
+    Raises
+    ------
+    UsageError
+        The store is a database of PostgreSQL.
+    """
+    if where.url is not None:
+        message = (
+            f"{where}: expected a store in a file; one on a PostgreSQL server is copied and put back by its own "
+            f"tools: {command} '{where}' (docs/store.md)"
+        )
+        raise UsageError(message)
 
 
 def check(path: Path) -> str:
@@ -105,13 +123,8 @@ def check(path: Path) -> str:
     if found != "ok":
         message = f"{path}: is damaged ({found}); take another backup"
         raise DamagedStoreError(message)
-    if revision is None:
-        message = f"{path}: is not a store of Tocsin"
-        raise UsageError(message)
-    if revision > migrate.HEAD:
-        message = f"{path}: was made by a newer Tocsin (schema {revision}, this one knows up to {migrate.HEAD})"
-        raise UsageError(message)
-    return revision
+    migrate.refuse_foreign(revision, str(path))
+    return str(revision)
 
 
 def _looked_through(path: Path) -> tuple[str, str | None]:

@@ -1,120 +1,138 @@
-"""How a database is reached: one engine per file; every write holds the write lock from its first statement.
+"""How a database is reached: what `--db` names, an engine on it, and its errors as ours.
 
-Promises
-- SQLite runs with a write-ahead log: readers never wait for the writer. A writer waits for another up to `BUSY_MS`,
-  then says so.
-- A store appears whole or not at all: it is made beside its place and linked there once its schema stands, readable
-  by its owner only.
-- What the database reports is translated into the error tree: locked, full and damaged each say what to do.
+Promises, on SQLite (`sqlite.py`) and PostgreSQL (`postgres.py`) alike
+- A transaction that writes holds the store's one write lock from its first statement on; one that reads sees one state
+  throughout and waits for nobody.
+- Whoever waits for the write lock waits `BUSY_MS`, then says so.
+- What the database reports is translated into the error tree: locked, gone, full and damaged each say what to do. No
+  message holds a password.
 """
 
-import os
+import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.pool import NullPool, QueuePool
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from detector.errors import TocsinError, UnreachableError, UsageError
+from streams.store.connections import BUSY_MS
 
-BUSY_MS = 40_000
-READS = {"reads": True}
-"""Execution options of a connection that only reads: it sees one state throughout and holds up nobody."""
-
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "fuse.glusterfs"}
-_PREFIX = "sqlite:///"
-
-
-class DamagedStoreError(TocsinError):
-    """The store's bytes do not hold what they should: nothing is guessed, and nothing starts empty in their place."""
+_SQLITE = "sqlite:///"
+_POSTGRES = ("postgresql", "postgres", "postgresql+psycopg")
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+]+):")
+_FORMS = "a file, sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 
 
-def path_of(url: str) -> Path:
-    """Return the file that `--db` names.
+@dataclass(frozen=True)
+class Where:
+    """Where a store is: a file, or a database of a PostgreSQL server.  Its text is for messages: without a password."""
+
+    path: Path | None = None
+    url: sa.URL | None = None
+
+    def __str__(self) -> str:
+        if self.url is None:
+            return str(self.path)
+        url, query = self.url, {name: value for name, value in self.url.query.items() if "password" not in name}
+        return str(sa.URL.create(_POSTGRES[0], url.username, None, url.host, url.port, url.database, query))
+
+    @property
+    def file(self) -> Path:
+        """The SQLite file."""
+        if self.path is None:
+            message = f"{self}: expected a store in a file, found a database of PostgreSQL"
+            raise UsageError(message)
+        return self.path
+
+    def beside(self, suffix: str) -> Path:
+        """Return the place of a file that belongs to the store: beside its file; of a server's, where we were started.
+
+        Examples
+        --------
+        >>> where_of("shop/tocsin.db").beside(".kill").as_posix()
+        'shop/tocsin.db.kill'
+        >>> where_of("postgresql://ani:secret@db.example/shop").beside(".kill").name
+        'shop.kill'
+        """
+        if self.url is not None:
+            return Path.cwd() / f"{self.url.database or 'tocsin'}{suffix}"
+        return self.file.with_name(self.file.name + suffix)
+
+
+def where_of(db: str | Path | Where) -> Where:
+    """Return what `--db` names.
 
     Raises
     ------
     UsageError
-        For the URL of a database that this version does not speak.
+        For the URL of a database that this version does not speak, or what begins like one and is none.
     """
-    if url.startswith(_PREFIX):
-        return Path(url.removeprefix(_PREFIX))
-    if "://" in url:
-        scheme = url.split("://", 1)[0]
+    if isinstance(db, Where):
+        return db
+    text = str(db)
+    if text.startswith(_SQLITE):
+        return Where(Path(text.removeprefix(_SQLITE)))
+    scheme, mark, _ = text.partition("://")
+    if not mark:
+        if isinstance(db, str):
+            _refuse_scheme(text)
+        return Where(Path(text))
+    if scheme not in _POSTGRES:
+        message = f"--db: expected {_FORMS}, found a URL of {scheme}"
+        raise UsageError(message)
+    return Where(url=_server(text))
+
+
+def _refuse_scheme(text: str) -> None:
+    """A URL with a slash too few is no file that is to be made (`C:` is a drive)."""
+    found = _SCHEME.match(text)
+    if found is not None and not Path(text).exists():
+        scheme = found[1]
+        meant = _SQLITE + "FILE" if scheme.startswith("sqlite") else "postgresql://USER@HOST/DATABASE"
+        message = f"--db: expected {_FORMS}, found a name that begins with {scheme}: (did you mean {meant}?)"
+        raise UsageError(message)
+
+
+def _server(text: str) -> sa.URL:
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    # What stands between the colon and an @ too many would be shown as the host.
+    if url is None or "@" in (url.host or "") or not url.database:
         message = (
-            f"--db: expected a file or sqlite:///FILE, found a URL of {scheme} "
-            "(this version keeps its stores in SQLite, and in no other database)"
+            "--db: expected postgresql://USER@HOST/DATABASE, found another URL of PostgreSQL "
+            "(in a password write @ as %40, / as %2F, or leave it to PGPASSWORD or ~/.pgpass)"
         )
         raise UsageError(message)
-    return Path(url)
+    return url.set(drivername=_POSTGRES[2])
 
 
-def connect(path: Path, *, journal: str = "wal", busy_ms: int | None = None) -> sa.Engine:
-    """Return an engine on an SQLite file.  The pool keeps a connection for writing and one for reading beside it."""
-    refuse_network(path)
+def connect(where: Where, *, busy_ms: int | None = None) -> sa.Engine:
+    """Return an engine on a store."""
+    from streams.store import postgres, sqlite
+
     busy_ms = BUSY_MS if busy_ms is None else busy_ms
-    engine = sa.create_engine(
-        sa.URL.create("sqlite", database=str(path)),
-        poolclass=QueuePool if journal == "wal" else NullPool,
-        connect_args={"timeout": busy_ms / 1000},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver begins nothing by itself
-        for pragma in (
-            f"journal_mode={journal}",
-            "synchronous=full",
-            "secure_delete=fast",  # what is replaced is overwritten wherever its page is written anyway
-            "foreign_keys=on",
-            f"busy_timeout={busy_ms}",
-            "cache_size=-16000",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: sa.Connection) -> None:
-        reads = connection.get_execution_options().get("reads", False)
-        connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
-
-    return engine
+    if where.url is not None:
+        return postgres.connect(where.url, busy_ms=busy_ms)
+    return sqlite.connect(where.file, busy_ms=busy_ms)
 
 
-def publish(made: Path, path: Path) -> None:
-    """Put a finished new store in its place; a store that appeared there meanwhile stays."""
+@contextmanager
+def streamed(connection: sa.Connection, wanted: sa.Select[Any], at_once: int) -> Iterator[sa.CursorResult[Any]]:
+    """Give the rows one after the other, of which so many are in memory; whoever stops half-way leaves nothing open."""
+    found = connection.execute(wanted, execution_options={"yield_per": at_once})
     try:
-        os.link(made, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without links
-        made.rename(path)
-        return
-    made.unlink()
-
-
-def refuse_network(path: Path) -> None:
-    """Refuse a network file system, where SQLite's locks do not hold."""
-    try:
-        mounts = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return
-    where = str(path.resolve().parent)
-    best, kind = "", ""
-    for line in mounts.splitlines():
-        _device, point, fs_type, *_ = line.split(" ")
-        inside = where == point or where.startswith(point.rstrip("/") + "/")
-        if inside and len(point) >= len(best):
-            best, kind = point, fs_type
-    if kind in _NETWORK:
-        message = (
-            f"{path}: lies on a network file system ({kind}), where locks do not hold; give --db a file on a local disk"
-        )
-        raise UsageError(message)
+        yield found
+    finally:
+        found.close()
 
 
 @contextmanager
@@ -124,25 +142,27 @@ def translated(label: object) -> Iterator[None]:
         yield
     except IntegrityError:
         raise
-    except (DBAPIError, sqlite3.Error) as error:
+    except PoolTimeoutError as error:
+        message = f"{label}: all of this process' connections are in use; try again"
+        raise UnreachableError(message) from error
+    except Exception as error:
         cause = error.orig if isinstance(error, DBAPIError) else error
-        raise _ours(label, cause or error) from error
+        ours = _ours(label, cause)
+        if ours is None:
+            raise
+        raise ours from error
 
 
-def _ours(label: object, error: BaseException) -> TocsinError:
-    text = str(error)
-    if "locked" in text or "busy" in text:
-        return UnreachableError(
-            f"{label}: another process holds the store, and did not let go of it in time; stop it or try again"
-        )
-    if "full" in text:
-        return UnreachableError(
-            f"{label}: the disk is full; nothing was lost, make room and run the same command again"
-        )
-    if "readonly" in text or "unable to open" in text:
-        return UnreachableError(f"{label}: cannot be written ({text}); check the file's and its folder's permissions")
-    if "malformed" in text or "not a database" in text or "disk I/O" in text:
-        return DamagedStoreError(
-            f"{label}: the store is damaged ({text}); move it aside, then restore a backup or replay the recording"
-        )
-    return TocsinError(f"{label}: {text}")
+def _ours(label: object, cause: BaseException | None) -> TocsinError | None:
+    from streams.store import sqlite
+
+    if isinstance(cause, sqlite3.Error):
+        return sqlite.ours(label, cause)
+    if "psycopg" in sys.modules:
+        import psycopg
+
+        from streams.store import postgres
+
+        if isinstance(cause, psycopg.Error):
+            return postgres.ours(label, cause)
+    return None

@@ -139,7 +139,7 @@ class CustomerDirectory:
                 found = {row.form: int(row.key) for row in connection.execute(way)}
                 if found:
                     return next(found[form] for form in forms if form in found)
-        message = f"customer {text!r}: nobody in {self._store.path} is known by that id or alias"
+        message = f"customer {text!r}: nobody in {self._store.where} is known by that id or alias"
         raise UsageError(message)
 
     def get(self, key: int) -> Customer | None:

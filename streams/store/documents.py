@@ -20,6 +20,7 @@ from detector.watch.control import Fact
 from detector.watch.explanation import Account, explain_in_words
 from streams.store import pages, queries, rows, values
 from streams.store import tables as t
+from streams.store.database import streamed
 from streams.store.erasing import ERASED as ERASED
 from streams.store.pages import Hit
 from streams.store.queries import DeadLetter, Delivery
@@ -79,6 +80,7 @@ def case_document(case: Case) -> Document:
             "unknown": case.notices.unknown,
             "holdout": case.notices.holdout,
             "compared": case.notices.compared,
+            "simulated": case.notices.simulated,
         },
         "comparison": _comparison(case),
         "contacts": case.contacts,
@@ -357,14 +359,17 @@ def dump(store: Store) -> Iterator[Document]:
     """
     with store.reading() as connection:
         cases = sa.select(t.cases).where(t.cases.c.tenant == store.tenant).order_by(t.cases.c.id)
-        for row in connection.execute(cases).yield_per(100):
-            yield _dumped({"type": "case", **case_document(rows.case_of(row))})
-        for row in connection.execute(_with_names(t.ledger, store.tenant, *_LEDGER_ORDER)).yield_per(1_000):
-            entry = rows.ledger_of(row)
-            document = ledger_document(entry, _name(row))
-            yield _dumped({"type": "ledger", "case": entry.case, **document, "withdrawn": entry.withdrawn})
-        for row in connection.execute(_with_names(t.notices, store.tenant, *_NOTICE_ORDER)).yield_per(1_000):
-            yield _rounded(_notice_document(rows.notice_of(row), _name(row)))
+        with streamed(connection, cases, 100) as found:
+            for row in found:
+                yield _dumped({"type": "case", **case_document(rows.case_of(row))})
+        with streamed(connection, _with_names(t.ledger, store.tenant, *_LEDGER_ORDER), 1_000) as found:
+            for row in found:
+                entry = rows.ledger_of(row)
+                document = ledger_document(entry, _name(row))
+                yield _dumped({"type": "ledger", "case": entry.case, **document, "withdrawn": entry.withdrawn})
+        with streamed(connection, _with_names(t.notices, store.tenant, *_NOTICE_ORDER), 1_000) as found:
+            for row in found:
+                yield _rounded(_notice_document(rows.notice_of(row), _name(row)))
 
 
 def _dumped(document: Document) -> Document:
@@ -382,7 +387,7 @@ def _with_names(table: sa.Table, tenant: str, *then: str) -> sa.Select[Any]:
         isouter=True,
     )
     ids = t.customer.c.id
-    order = [table.c.case_id, ids.is_(None), ids, *(table.c[name] for name in then)]
+    order = [table.c.case_id, ids.is_(None), ids, *(table.c[name].nulls_first() for name in then)]
     return named.where(table.c.tenant == tenant).order_by(*order)
 
 

@@ -1,7 +1,8 @@
 """Forgets who a customer is, for good, and says what was removed where and what is left.
 
 Promises
-- The directory's row, its aliases and the bare rows under which they were seen are deleted, and overwritten on disk.
+- The directory's row, its aliases and the bare rows under which they were seen are deleted; in a file they are
+  overwritten on disk, on a server they go with its next VACUUM (docs/store.md).
   Salted hashes of the id and the aliases stay, so that later events and imports bring nobody back.
 - Dead letters that name them lose their bytes and keep their number and reason; what people wrote that names them
   loses the name, in the story of a case and in the logs that hold the remark.
@@ -25,7 +26,7 @@ from detector.pack import pack
 from detector.pipeline import Told
 from streams.store import rows
 from streams.store import tables as t
-from streams.store.database import BUSY_MS
+from streams.store.connections import BUSY_MS
 from streams.store.store import Store
 
 ERASED = "(erased)"
@@ -109,7 +110,7 @@ def erase(store: Store, key: int, also: Also | None = None) -> Erased:
             cases=_count(connection, t.ledger, tenant, t.ledger.c.customer == key),
             notices=_count(connection, t.notices, tenant, t.notices.c.customer == key),
             intake_rows=_count(connection, t.intake, tenant, t.intake.c.data.is_not(None)),
-            copies=sorted(path.name for path in store.path.parent.glob(f"{store.path.name}.backup-*")),
+            copies=_copies(store),
         )
         if also is not None:
             also(connection)
@@ -233,7 +234,7 @@ def _overwriting(connection: sa.Connection) -> Iterator[None]:
 
 def _settle(store: Store) -> None:
     """Have SQLite's write-ahead log, which holds pages as they were, written back; where it is read, it is later."""
-    if store.engine.dialect.name != "sqlite":
+    if store.on_server:
         return
     raw = store.engine.raw_connection()
     try:
@@ -244,6 +245,12 @@ def _settle(store: Store) -> None:
         cursor.close()
     finally:
         raw.close()
+
+
+def _copies(store: Store) -> list[str]:
+    if store.on_server:
+        return []
+    return sorted(path.name for path in store.path.parent.glob(f"{store.path.name}.backup-*"))
 
 
 def _count(connection: sa.Connection, table: sa.Table, tenant: str, where: sa.ColumnElement[bool]) -> int:

@@ -1,18 +1,21 @@
 """Brings a store's schema up to this program's; refuses one that a newer program made.
 
-A store that is behind is copied first (`FILE.backup-REVISION`), then migrated in one transaction.
+A store that is behind is migrated in one transaction, by one process: whoever else comes waits, and finds it done. A
+file is copied first (`FILE.backup-REVISION`).
 """
 
+import re
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from detector.errors import UsageError
-from streams.store.database import translated
+from streams.store.database import Where, translated
 
-HEAD = "0003"
+HEAD = "0005"
 """The newest migration in `migrations/versions`; a test holds them equal."""
 
+_OURS = re.compile("[0-9]{4}")
 SCRIPTS = Path(__file__).parent / "migrations"
 
 
@@ -24,7 +27,7 @@ def revision_of(connection: sa.Connection) -> str | None:
     return None if row is None else str(row[0])
 
 
-def upgrade(connection: sa.Connection) -> None:
+def upgrade(connection: sa.Connection, until: str = "head") -> None:
     """Run the migrations that are missing, inside the connection's transaction."""
     from alembic import command
     from alembic.config import Config
@@ -32,10 +35,10 @@ def upgrade(connection: sa.Connection) -> None:
     setting = Config()
     setting.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
     setting.attributes["connection"] = connection
-    command.upgrade(setting, "head")
+    command.upgrade(setting, until)
 
 
-def bring_up(engine: sa.Engine, path: Path) -> None:
+def bring_up(engine: sa.Engine, where: Where) -> None:
     """Migrate an existing store where it is behind.
 
     Raises
@@ -43,25 +46,40 @@ def bring_up(engine: sa.Engine, path: Path) -> None:
     UsageError
         It was made by a newer program, or is a database of something else.
     """
-    with translated(path), engine.connect().execution_options(reads=True) as connection, connection.begin():
+    with translated(where), engine.connect().execution_options(reads=True) as connection, connection.begin():
         found = revision_of(connection)
     if found == HEAD:
         return
-    if found is None:
-        message = f"{path}: is not a store of Tocsin; give --db another file"
+    refuse_foreign(found, f"{where}", "; give --db another")
+    with translated(where):
+        if where.path is not None:
+            _copy(engine, where.path.with_name(f"{where.path.name}.backup-{found}"))
+        with engine.begin() as connection:
+            upgrade(connection)
+
+
+def refuse_foreign(found: str | None, label: str, do: str = "") -> None:
+    """Refuse a database that is no store, or a newer program's.
+
+    Raises
+    ------
+    UsageError
+        It is one of these.
+    """
+    if found is None or not _OURS.fullmatch(found):
+        message = f"{label}: is not a store of Tocsin{do}"
         raise UsageError(message)
     if found > HEAD:
         message = (
-            f"{path}: was made by a newer Tocsin (schema {found}, this one knows up to {HEAD}); "
-            "install that version or give --db another file"
+            f"{label}: was made by a newer Tocsin (schema {found}, this one knows up to {HEAD}); "
+            f"install that version{' or' + do.removeprefix(';') if do else ''}"
         )
         raise UsageError(message)
-    backup = path.with_name(f"{path.name}.backup-{found}")
-    with translated(path):
-        if not backup.exists():
-            backup.touch(mode=0o600)
-            raw = engine.raw_connection()
-            raw.cursor().execute("VACUUM INTO ?", (str(backup),))
-            raw.close()
-        with engine.begin() as connection:
-            upgrade(connection)
+
+
+def _copy(engine: sa.Engine, backup: Path) -> None:
+    if not backup.exists():
+        backup.touch(mode=0o600)
+        raw = engine.raw_connection()
+        raw.cursor().execute("VACUUM INTO ?", (str(backup),))
+        raw.close()

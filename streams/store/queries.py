@@ -12,6 +12,7 @@ from detector.errors import UsageError
 from detector.watch.control import Fact, Withdrawn
 from streams.store import rows
 from streams.store import tables as t
+from streams.store.database import streamed
 from streams.store.store import Store
 
 _FACTS = ("fact", "withdrawn")
@@ -82,7 +83,7 @@ def find_case(store: Store, prefix: str) -> Case:
     if exact:
         return exact[0]
     if not prefix or not found:
-        message = f"case {prefix!r}: there is none in {store.path}; `tocsin cases --all` lists them"
+        message = f"case {prefix!r}: there is none in {store.where}; `tocsin cases --all` lists them"
         raise UsageError(message)
     if len(found) > 1:
         message = f"case {prefix!r}: several begin so ({', '.join(case.id[:12] for case in found)} …); give more of it"
@@ -101,8 +102,8 @@ def ledger(store: Store, case: str) -> Iterator[LedgerRow]:
     """Yield who is affected (no withdrawn rows), in an order of the store's own."""
     table = t.ledger
     wanted = sa.select(table).where(table.c.tenant == store.tenant, table.c.case_id == case, table.c.withdrawn == 0)
-    with store.reading() as connection:
-        for row in connection.execute(wanted).yield_per(1_000):
+    with store.reading() as connection, streamed(connection, wanted, 1_000) as found:
+        for row in found:
             yield rows.ledger_of(row)
 
 

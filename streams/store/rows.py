@@ -46,7 +46,7 @@ def upsert(table: sa.Table, *, replace: bool = True, add: tuple[str, ...] = ()) 
     add : tuple of str
         Columns whose new value is added to the old one.
     """
-    return sa.text(_upsert(table, [f":{c.name}" for c in table.columns], replace, add))
+    return sa.text(_upsert(table, _values([f":{c.name}" for c in table.columns]), replace, add))
 
 
 def put(connection: sa.Connection, table: sa.Table, values: Iterable[Row], *, replace: bool = True) -> None:
@@ -55,25 +55,55 @@ def put(connection: sa.Connection, table: sa.Table, values: Iterable[Row], *, re
     It goes past SQLAlchemy's parameters, straight to the driver: for a hundred thousand rows that is half the time.
     """
     key = operator.itemgetter(*(c.name for c in table.primary_key.columns))
-    last = {key(row): row for row in values}
-    if not last:
+    found = list({key(row): row for row in values}.values())
+    if not found:
         return
-    names = [c.name for c in table.columns]
-    mark = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    columns = operator.itemgetter(*names)
-    connection.exec_driver_sql(_upsert(table, [mark] * len(names), replace, ()), list(map(columns, last.values())))
+    plain = list(map(operator.itemgetter(*(c.name for c in table.columns)), found))
+    if connection.dialect.name == "postgresql":
+        _put_on_server(connection, table, plain, replace)
+        return
+    connection.exec_driver_sql(_upsert(table, _values(["?"] * len(table.columns)), replace, ()), plain)
 
 
-def _upsert(table: sa.Table, marks: list[str], replace: bool, add: tuple[str, ...]) -> str:
-    names = [c.name for c in table.columns]
-    key = [c.name for c in table.primary_key.columns]
-    changed = [n for n in names if n not in key]
+def _put_on_server(connection: sa.Connection, table: sa.Table, values: list[tuple[Any, ...]], replace: bool) -> None:
+    """Hand PostgreSQL some rows as whole columns, in one statement; many by COPY, which is twice as fast."""
+    if len(values) <= MANY:
+        arrays = ", ".join(f"%s::{_ARRAYS[type(c.type)]}[]" for c in table.columns)
+        statement = _upsert(table, f"SELECT * FROM unnest({arrays})", replace, ())
+        connection.exec_driver_sql(statement, tuple(list(column) for column in zip(*values, strict=True)))
+        return
+    here = f'"incoming_{table.name}"'
+    connection.exec_driver_sql(f'CREATE TEMP TABLE IF NOT EXISTS {here} (LIKE "{table.name}") ON COMMIT DELETE ROWS')
+    driver: Any = connection.connection.dbapi_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {here} ({_quoted(table.columns)}) FROM STDIN") as incoming:
+        for row in values:
+            incoming.write_row(row)
+    connection.exec_driver_sql(_upsert(table, f"SELECT {_quoted(table.columns)} FROM {here}", replace, ()))
+    connection.exec_driver_sql(f"TRUNCATE {here}")
+
+
+MANY = 500
+"""Up to so many rows are one statement."""
+_ARRAYS = {sa.BigInteger: "int8", sa.Integer: "int4", sa.Text: "text", sa.LargeBinary: "bytea", sa.Double: "float8"}
+
+
+def _quoted(columns: Iterable[sa.Column[Any]]) -> str:
+    return ", ".join(f'"{column.name}"' for column in columns)
+
+
+def _values(marks: list[str]) -> str:
+    return f"VALUES ({', '.join(marks)})"
+
+
+def _upsert(table: sa.Table, source: str, replace: bool, add: tuple[str, ...]) -> str:
+    key = {c.name for c in table.primary_key.columns}
+    changed = [c.name for c in table.columns if c.name not in key]
     sets = ", ".join(
-        f'"{n}" = {table.name}."{n}" + excluded."{n}"' if n in add else f'"{n}" = excluded."{n}"' for n in changed
+        f'"{n}" = "{table.name}"."{n}" + excluded."{n}"' if n in add else f'"{n}" = excluded."{n}"' for n in changed
     )
     action = f"UPDATE SET {sets}" if replace and changed else "NOTHING"
-    columns, keys = ", ".join(f'"{n}"' for n in names), ", ".join(f'"{n}"' for n in key)
-    return f"INSERT INTO {table.name} ({columns}) VALUES ({', '.join(marks)}) ON CONFLICT ({keys}) DO {action}"
+    columns, keys = _quoted(table.columns), _quoted(table.primary_key.columns)
+    return f'INSERT INTO "{table.name}" ({columns}) {source} ON CONFLICT ({keys}) DO {action}'
 
 
 def case_row(case: Case) -> Row:

@@ -66,6 +66,12 @@ class Standing:
     commands: int
     processes: tuple[Process, ...]
 
+    @property
+    def sender(self) -> Process | None:
+        """Of the processes that send the one that spoke last; a worker on Kafka does not, notifiers do."""
+        sends = [of for of in self.processes if "notifier" in of.body or (of.name == "work" and "on" not in of.body)]
+        return max(sends, key=lambda of: of.at_ms, default=None)
+
 
 def standing(store: Store, now_ms: int) -> Standing:
     """Return how the store stands."""

@@ -9,6 +9,7 @@ Promises
 
 import dataclasses
 import hashlib
+import secrets
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,11 +17,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from detector.errors import FencedError, UsageError
+from detector.errors import DamagedStoreError, FencedError, UsageError
 from detector.pipeline import Effects
 from streams.store import rows
 from streams.store import tables as t
-from streams.store.database import READS, DamagedStoreError, connect, translated
+from streams.store.connections import BESIDE, READS
+from streams.store.database import Where, connect, streamed, translated
 from streams.store.values import (
     ENGINE,
     Advance,
@@ -49,9 +51,26 @@ _NUMBERS = "<log>"
 class Store:
     """One tenant's part of an open store.  Made by `open_store`."""
 
-    def __init__(self, engine: sa.Engine, path: Path, tenant: str) -> None:
-        self.engine, self.path, self.tenant = engine, path, tenant
+    def __init__(self, engine: sa.Engine, where: Where, tenant: str) -> None:
+        self.engine, self.where, self.tenant = engine, where, tenant
         self._steps: int | None = None
+        self._mark = secrets.token_bytes(8)
+
+    @property
+    def path(self) -> Path:
+        """The file of a store that is one.
+
+        Raises
+        ------
+        UsageError
+            It is a server's.
+        """
+        return self.where.file
+
+    @property
+    def on_server(self) -> bool:
+        """Whether it is a database of a server, which processes on several machines share."""
+        return self.where.url is not None
 
     def close(self) -> None:
         self.engine.dispose()
@@ -64,7 +83,7 @@ class Store:
         busy_ms
             How long it waits for another writer before it says so; unless given, as long as all.
         """
-        return Store(connect(self.path, busy_ms=busy_ms), self.path, self.tenant)
+        return Store(connect(self.where, busy_ms=busy_ms), self.where, self.tenant)
 
     def __enter__(self) -> "Store":
         return self
@@ -77,13 +96,24 @@ class Store:
     @contextmanager
     def transaction(self) -> Iterator[sa.Connection]:
         """Hold the write lock from the first statement to the commit; an exception undoes everything."""
-        with translated(self.path), self.engine.begin() as connection:
+        with translated(self.where), self.engine.begin() as connection:
             yield connection
+
+    @contextmanager
+    def beside(self) -> Iterator[sa.Connection]:
+        """Write a row or two without waiting for the write lock, where the database locks single rows.
+
+        Only for rows whose writers all say under which condition they are written. On SQLite it is a `transaction`.
+        """
+        with translated(self.where), self.engine.connect() as plain:
+            connection = plain.execution_options(**BESIDE)
+            with connection.begin():
+                yield connection
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
         """See one state of the store throughout, without holding up the writer."""
-        with translated(self.path), self.engine.connect() as plain:
+        with translated(self.where), self.engine.connect() as plain:
             connection = plain.execution_options(**READS)
             with connection.begin():
                 yield connection
@@ -103,7 +133,7 @@ class Store:
         """The secret under which customers' ids are hashed."""
         found = self.meta(SECRET)
         if not found:
-            message = f"{self.path}: has lost its customer hash key; restore a backup"
+            message = f"{self.where}: has lost its customer hash key; restore a backup"
             raise DamagedStoreError(message)
         return found
 
@@ -127,7 +157,7 @@ class Store:
                 connection.execute(rows.upsert(t.meta), {"key": "mode", "value": mode.encode()})
             elif found.decode() != mode:
                 message = (
-                    f"{self.path}: is a {found.decode()} store and takes no {mode} events; "
+                    f"{self.where}: is a {found.decode()} store and takes no {mode} events; "
                     f"give --db another file ({LIVE}: made with --follow, {RECORDING}: without)"
                 )
                 raise UsageError(message)
@@ -153,15 +183,15 @@ class Store:
             committed = _steps(connection, self.tenant)
         if row is None:
             if committed:
-                message = f"{self.path}: holds results but no snapshot; restore a backup, or replay into another --db"
+                message = f"{self.where}: holds results but no snapshot; restore a backup, or replay into another --db"
                 raise DamagedStoreError(message)
             return None
         if hashlib.sha256(row.data).digest() != row.checksum:
-            message = f"{self.path}: its snapshot is damaged (checksum); restore a backup, or replay into another --db"
+            message = f"{self.where}: its snapshot is damaged (checksum); restore a backup, or replay into another --db"
             raise DamagedStoreError(message)
         if row.engine != ENGINE:
             message = (
-                f"{self.path}: was last used by another engine version ({row.engine}, this is {ENGINE}); "
+                f"{self.where}: was last used by another engine version ({row.engine}, this is {ENGINE}); "
                 "replay the recording into another --db"
             )
             raise UsageError(message)
@@ -186,8 +216,12 @@ class Store:
         if self._steps is None:
             self.join()
         steps = self._steps or 0
+        mark = self._mark if also.snapshot is None else self._mark + hashlib.sha256(also.snapshot.data).digest()
         with self.transaction() as connection:
-            self._fence(connection, Advance(_STEPS, steps or None, steps + 1))
+            if self._is_done(connection, steps + 1, mark):
+                self._steps = steps + 1
+                return
+            self._fence(connection, Advance(_STEPS, steps or None, steps + 1, mark))
             for advance in also.advances:
                 self._fence(connection, advance)
             live = _meta(connection, "mode") == LIVE.encode()
@@ -195,6 +229,12 @@ class Store:
             if also.snapshot is not None:
                 self._write_snapshot(connection, also.snapshot)
         self._steps = steps + 1
+
+    def _is_done(self, connection: sa.Connection, steps: int, mark: bytes) -> bool:
+        """Whether this very commit came through before: its answer was lost with the connection."""
+        this = (t.position.c.tenant == self.tenant) & (t.position.c.source == _STEPS)
+        found = connection.execute(sa.select(t.position.c.next, t.position.c.detail).where(this)).first()
+        return found is not None and found.next == steps and bytes(found.detail) == mark
 
     def _fence(self, connection: sa.Connection, advance: Advance) -> None:
         row = {"tenant": self.tenant, "source": advance.source, "next": advance.new, "detail": advance.detail}
@@ -209,7 +249,7 @@ class Store:
             changed = connection.execute(fenced.values(next=advance.new, detail=advance.detail)).rowcount
         if changed != 1:
             message = (
-                f"{self.path}: another process went on with this store; nothing of this step was written, start again"
+                f"{self.where}: another process went on with this store; nothing of this step was written, start again"
             )
             raise FencedError(message)
 
@@ -320,8 +360,8 @@ class Store:
             .order_by(t.intake.c.seq)
             .limit(limit)
         )
-        with self.reading() as connection:
-            for row in connection.execute(wanted).yield_per(16):
+        with self.reading() as connection, streamed(connection, wanted, 16) as found:
+            for row in found:
                 yield IntakeRow(row.source, row.position, row.next, row.ingest_ms, row.data, row.detail, row.seq)
 
     def unread(self) -> tuple[int, list[tuple[int, int]]]:

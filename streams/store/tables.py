@@ -4,8 +4,11 @@ Rules of the file
 - A customer's raw id, name and addresses stand in `customer` only; everywhere else is the keyed hash (an int64).
 - Times are epoch milliseconds, booleans 0 and 1, structures JSON or packed bytes: the SQL is the same on SQLite and
   PostgreSQL.
+- Text sorts by its bytes everywhere (`kinds.py`).
 - A change here needs a migration; a test holds the two equal.
 """
+
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -17,25 +20,26 @@ from sqlalchemy import (
     MetaData,
     PrimaryKeyConstraint,
     Table,
-    Text,
     UniqueConstraint,
     text,
 )
+
+from streams.store.kinds import Numbered, Text
 
 metadata = MetaData()
 
 _EMPTY = {BigInteger: "0", Text: ""}
 
 
-def _need(name: str, kind: type) -> Column[object]:
+def _need(name: str, kind: Any) -> Column[object]:
     return Column(name, kind, nullable=False)
 
 
-def _may(name: str, kind: type) -> Column[object]:
+def _may(name: str, kind: Any) -> Column[object]:
     return Column(name, kind, nullable=True)
 
 
-def _had(name: str, kind: type) -> Column[object]:
+def _had(name: str, kind: Any) -> Column[object]:
     """A column that came later: rows written before have 0 or ""."""
     return Column(name, kind, nullable=False, server_default=_EMPTY[kind])
 
@@ -102,7 +106,7 @@ desk_log = Table(
 inbox = Table(
     "inbox",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", Numbered, primary_key=True),
     _need("tenant", Text),
     _need("state", Text),
     _need("data", LargeBinary),
@@ -131,10 +135,12 @@ cases = Table(
     Index(
         "cases_listed",
         *("tenant", "opened_ms", "id", "state", "mode", "severity", "onset_ms", "still_failing", "assignee", "signals"),
-    ),
+    ).ddl_if(dialect="sqlite"),
+    Index("cases_opened", "tenant", "opened_ms", "id").ddl_if(dialect="postgresql"),
 )
 """`signals` has a space before and after each name, `search` is what a search looks through: lists read an index, and
-the bodies of the cases that they show."""
+the bodies of the cases that they show. (PostgreSQL's indexes hold short rows only, and its tables keep a long body
+elsewhere anyway: there the index has the order alone.)"""
 
 timeline = Table(
     "timeline",
@@ -239,6 +245,7 @@ outbox = Table(
     _had("kind", Text),
     _had("rank", BigInteger),
     _had("at_ms", BigInteger),
+    _had("claimed_by", Text),
     PrimaryKeyConstraint("tenant", "notice"),
     Index("outbox_next", "tenant", "state", "channel", "signal", "rank", "due_ms"),
     Index("outbox_stale", "tenant", "state", "stale_ms"),
@@ -246,7 +253,8 @@ outbox = Table(
 )
 """What is to be sent: `waiting`, `claimed` (being sent), `sent`, `failed`, `suppressed`, `unknown` (a person decides).
 Of those that are due the lowest `rank` (the notice's priority, negated) goes first. `at_ms` is when it was decided,
-`due_ms` when it is looked at next, `attempts` counts those on this channel."""
+`due_ms` when it is looked at next, `attempts` counts those on this channel. `claimed_by` names the notifier that sends
+it, which has a lease of it from `claimed_ms` on."""
 
 delivery = Table(
     "delivery",
@@ -262,13 +270,16 @@ delivery = Table(
     _had("case_id", Text),
     _had("signal", Text),
     _had("reference", Text),
+    _had("n", BigInteger),
     PrimaryKeyConstraint("tenant", "notice", "attempt"),
     Index("delivery_by_time", "tenant", "channel", "at_ms"),
     Index("delivery_by_customer", "tenant", "customer", "at_ms"),
     Index("delivery_by_reference", "tenant", "reference"),
+    Index("delivery_by_number", "tenant", "n"),
 )
 """Attempts and what came of them. Attempt 0 is the simulated one of a recording or a dry run. `reference` is what the
-provider calls the message; what it says of it later (`delivered`, `read` …) becomes the `detail`."""
+provider calls the message; what it says of it later (`delivered`, `read` …) becomes the `detail`. `n` numbers the real
+ones in the order of their commits: each notifier counts those of the others once."""
 
 dead_letter = Table(
     "dead_letter",
@@ -362,6 +373,51 @@ intake = Table(
     PrimaryKeyConstraint("tenant", "seq"),
 )
 """The log of a live store: blocks of lines as they came, stamped once; `data` NULL is a tick."""
+
+# --- engines on several machines --------------------------------------------------------------------------------------
+
+engine = Table(
+    "engine",
+    metadata,
+    _need("tenant", Text),
+    _need("name", Text),
+    _need("epoch", BigInteger),
+    _need("next", BigInteger),
+    _may("until_ms", BigInteger),
+    _need("at_ms", BigInteger),
+    _need("body", LargeBinary),
+    _need("engine", Text),
+    _need("config", Text),
+    _need("checksum", LargeBinary),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant", "name"),
+)
+"""Where each engine stands, and its state there: a Counter per partition, a Watch per signal, the Desk. `epoch` is
+raised by whoever takes an engine over: what another still wanted to write is refused. `next` is the first record (a
+Counter's) or window (of the others) that was not worked off; `until_ms` up to where a Counter has closed its windows;
+`body` what else the others want to know of it."""
+
+anomalies = Table(
+    "anomalies",
+    metadata,
+    _need("tenant", Text),
+    _need("window_ms", BigInteger),
+    _need("signal", Text),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant", "window_ms", "signal"),
+)
+"""What a Watch found in a window, until the Desk has taken it; a window in which it found nothing has no row."""
+
+control = Table(
+    "control",
+    metadata,
+    _need("tenant", Text),
+    _need("seq", BigInteger),
+    _need("data", LargeBinary),
+    PrimaryKeyConstraint("tenant", "seq"),
+)
+"""What the Desk tells the Watches (verdicts, facts, mutes), in order: each counts from the next window that a Watch
+takes."""
 
 # --- the service -----------------------------------------------------------------------------------------------------
 

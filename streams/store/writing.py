@@ -9,7 +9,7 @@ from detector.decode.customers import alias_forms, customer_key
 from detector.desk.records import NoticeState
 from detector.events import Invalid
 from detector.pipeline import Effects
-from streams.store import feeding, rows
+from streams.store import feeding, publishing, rows
 from streams.store import tables as t
 from streams.store.values import Commit, InForce
 
@@ -86,10 +86,10 @@ class Writer:
                 "signal": notice.signal,
             }
             if notice.state is NoticeState.SIMULATED:
-                outcome = {"attempt": 0, "outcome": "simulated", "detail": "", "reference": ""}
+                outcome = {"attempt": 0, "outcome": "simulated", "detail": "", "reference": "", "n": 0}
                 simulated.append({**common, **outcome, "at_ms": notice.at_ms})
             elif notice.state is NoticeState.QUEUED:
-                times = {"due_ms": notice.at_ms, "stale_ms": notice.stale_ms, "claimed_ms": None}
+                times = {"due_ms": notice.at_ms, "stale_ms": notice.stale_ms, "claimed_ms": None, "claimed_by": ""}
                 rank = {"kind": notice.kind.value, "rank": -notice.priority, "at_ms": notice.at_ms}
                 queued.append({**common, "state": "waiting", "attempts": 0, **times, **rank})
         self._put(t.delivery, simulated, replace=False)
@@ -101,7 +101,8 @@ class Writer:
         newest = sa.select(sa.func.coalesce(sa.func.max(t.dead_letter.c.n), 0)).where(
             t.dead_letter.c.tenant == self._tenant
         )
-        first = int(self._connection.execute(newest).scalar_one()) + 1
+        told = publishing.published_in(self._connection, self._tenant, publishing.DEAD)
+        first = max(int(self._connection.execute(newest).scalar_one()), told) + 1
         values = [
             {
                 "tenant": self._tenant,
@@ -129,7 +130,7 @@ class Writer:
         empty |= {"tier": None, "contract_value_milli": None}
         gone = self._erased(found)
         values = (
-            {"tenant": self._tenant, "key": key, "id": raw, "known": 0, **empty}
+            {"tenant": self._tenant, "key": key, "id": raw.replace("\0", "\ufffd"), "known": 0, **empty}
             for key, raw in found.items()
             if key and key not in gone
         )

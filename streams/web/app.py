@@ -1,6 +1,5 @@
 """Makes the web application: which routers there are, in which order a request passes."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -26,8 +25,9 @@ def create_app(web: Web) -> FastAPI:
 
     @asynccontextmanager
     async def life(_app: FastAPI) -> AsyncIterator[None]:
+        await door.door_of(app).begin()
         yield
-        await asyncio.to_thread(door.door_of(app).writer.close)
+        await door.door_of(app).close()
         auth.close()
 
     app = FastAPI(title="Tocsin", openapi_url=None, docs_url=None, redoc_url=None, lifespan=life)

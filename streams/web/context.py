@@ -54,6 +54,8 @@ class Web:
     store: Store
     directory: CustomerDirectory
     clock: Clock
+    brokers: str | None = None
+    """Kafka's, instead of those of the settings."""
     identifier: Identifier = field(init=False)
     """Made by `create_app`."""
 

@@ -1,13 +1,16 @@
 """The door for events: `POST /v1/events` and, for OpenTelemetry, `POST /v1/logs`.
 
 Promises
-- 202 means durable: the records are on disk with their ingest time, and a crash right after loses none.
-- Any other answer means that nothing of the request was taken; whoever sends it again repeats nothing.
+- 202 means durable: the records are on disk, or with the brokers, with their ingest time; a crash right after loses
+  none.
+- Any other answer means: send it again. On disk nothing of the request was taken then; of what was on its way to the
+  brokers something may have arrived, and the events' ids keep it from counting twice.
 - A record is taken as it is: one that is no event becomes a dead letter with its reason, and takes no other along.
 - Bodies are bounded, packed, unpacked and in time, whatever their headers say.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -17,17 +20,20 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
-from detector.errors import UsageError
+from detector.errors import TocsinError, UsageError
 from streams.intake import cloudevents, otlp
 from streams.intake.bodies import Lines, TooLargeError, joined, json_records, lines, unpacked
 from streams.intake.formats import OWN, SSHD
+from streams.kafka.client import kafka_settings
 from streams.store import LIVE, RECORDING
-from streams.store.values import Piece
+from streams.store.engines import kafka_input
 from streams.web.access import Ingest
 from streams.web.context import Web, web_of
-from streams.web.livelog import BusyError, LogWriter, UnwritableError, pieces_of
+from streams.web.keeping import BusyError, Keeping, NoWorkerError, UnwritableError, input_of
+from streams.web.livelog import LogWriter
 from streams.web.metrics import WebNumbers
 from streams.web.problem import MEDIA_TYPE, ProblemError
+from streams.web.topicwriter import TopicWriter
 
 BODY_S = 60.0
 """A body that is not complete by then is given up,"""
@@ -44,6 +50,8 @@ NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl", "ap
 JSON = "application/json"
 TEXT = "text/plain"
 
+_log = logging.getLogger("tocsin.web")
+
 router = APIRouter(tags=["events"])
 
 
@@ -52,7 +60,8 @@ class Taken:
     """A body taken apart."""
 
     lines: Lines
-    pieces: list[Piece]
+    cut: Any
+    """In the form in which they are kept."""
     unread: int = 0
     """Log records that could not be read."""
 
@@ -65,9 +74,35 @@ class Door:
 
     def __init__(self, web: Web, numbers: WebNumbers) -> None:
         self._web, self.numbers = web, numbers
-        self.writer = LogWriter(web.store, web.clock, numbers, web.settings.service.backlog_bytes)
+        self.log = LogWriter(web.store, web.clock, numbers, web.settings.service.backlog_bytes)
+        self.topic: TopicWriter | None = None
+        """Where the store's engines read from Kafka."""
         self._reading = 0
-        self._live = False
+        self._said = ""
+        """Why nothing could be kept, as the log has it."""
+        self._settled = False
+        self._settling = asyncio.Lock()
+
+    @property
+    def writer(self) -> Keeping[Any]:
+        """Where accepted records go."""
+        return self.topic or self.log
+
+    async def begin(self) -> None:
+        """Look for the brokers before the first request, where there are some."""
+        try:
+            if await asyncio.to_thread(kafka_input, self._web.store) is not None:
+                await self._settle()
+        except (ProblemError, TocsinError):
+            return  # the first request hears it
+        if self.topic is not None:
+            self.topic.connect()
+
+    async def close(self) -> None:
+        """Make durable what waits, and end."""
+        if self.topic is not None:
+            await self.topic.close()
+        await self.log.close()
 
     async def take(self, request: Request, reader: Reader) -> Taken:
         """Make the records of a request durable.
@@ -84,10 +119,10 @@ class Door:
             raise
 
     async def _take(self, request: Request, reader: Reader) -> Taken:
-        await self._refuse_recording()
+        await self._settle()
         limit = self._web.settings.service.request_bytes
         packed = _is_packed(request)
-        max_record_bytes = self._web.settings.config.input.max_record_bytes
+        cut = partial(self.writer.cut, settings=self._web.settings)
         parts: list[bytes] = []
         held = 0
         try:
@@ -97,9 +132,9 @@ class Door:
                 parts.append(piece)
             body = b"".join(parts)
             parts.clear()
-            work = partial(_apart, body, packed, limit, reader, max_record_bytes)
+            work = partial(_apart, body, packed, limit, reader, cut)
             taken = await asyncio.to_thread(work) if packed or len(body) > INLINE_BYTES else work()
-            if taken.pieces:
+            if taken.cut:
                 await self._write(taken)
             return taken
         finally:
@@ -134,31 +169,53 @@ class Door:
 
     async def _write(self, taken: Taken) -> None:
         try:
-            await self.writer.append(taken.lines, taken.pieces)
+            await self.writer.append(taken.lines, taken.cut)
         except BusyError as error:
             raise _busy(str(error)) from error
         except UnwritableError as error:
-            raise ProblemError(503, "unwritable", str(error), {"Retry-After": str(UNWRITABLE_S)}) from error
+            if self._said != str(error):
+                self._said = str(error)
+                _log.warning("no events are taken: %s", error)
+            store = "the store can't take events now; send it again later"
+            detail = store if self.writer.waits_on == "store" else str(error)
+            raise ProblemError(503, "unwritable", detail, {"Retry-After": str(UNWRITABLE_S)}) from error
 
-    async def _refuse_recording(self) -> None:
-        """Make a new store a live one; a recording takes no events."""
-        if self._live:
+    async def _settle(self) -> None:
+        """Find out where accepted records go: into a new store's log, for workers on Kafka, nowhere in a recording."""
+        if self._settled:
             return
+        async with self._settling:
+            if self._settled:
+                return
+            kafka = await asyncio.to_thread(self._input)
+            if kafka is not None:
+                self.topic = await asyncio.to_thread(self._topic, kafka)
+            self._settled = True
+
+    def _topic(self, kafka: str) -> TopicWriter:
+        web = self._web
+        return TopicWriter(kafka, kafka_settings(web.settings, web.brokers), web.tenant, web.clock, self.numbers)
+
+    def _input(self) -> str | None:
         store = self._web.store
-        mode = await asyncio.to_thread(lambda: store.mode)
+        mode = store.mode
         if mode == RECORDING:
             detail = (
                 "this store is a recording, made by `tocsin replay`: it is shown, and takes no events; "
                 "run the service on another --db"
             )
             raise ProblemError(409, "recording", detail)
+        try:
+            found = input_of(store, self._web.settings, self._web.brokers)
+        except NoWorkerError as error:
+            raise ProblemError(503, "no-worker", str(error), {"Retry-After": str(UNWRITABLE_S)}) from error
         if mode is None:
-            await asyncio.to_thread(store.claim_mode, LIVE)
-        self._live = True
+            store.claim_mode(LIVE)
+        return found
 
 
 def install(app: FastAPI, web: Web, numbers: WebNumbers) -> None:
-    """Add the door's routes.  `door_of(app).writer.close()` ends its thread."""
+    """Add the door's routes; the app calls `begin` and `close` of `door_of(app)`."""
     app.state.door = Door(web, numbers)
     app.include_router(router)
 
@@ -176,10 +233,10 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     400: _refused("It can't be taken apart: a damaged package, an array that breaks off."),
     408: _refused("It came too slowly."),
     409: _refused("The store is a recording."),
-    413: _refused("It is too long (`service.request_bytes`), packed or unpacked."),
+    413: _refused("It is too long (`service.request_bytes`), packed or unpacked; on Kafka also one event of it."),
     415: _refused("A type or an encoding that is not taken."),
     429: _refused("Too much is waiting: send it again after `Retry-After` seconds."),
-    503: _refused("The store can't be written: nothing was taken, send it again after `Retry-After` seconds."),
+    503: _refused("Store or brokers can't be written: send it again after `Retry-After` seconds."),
 }
 _EVENT = {
     "type": "object",
@@ -200,14 +257,14 @@ _BODY = {
     "/v1/events",
     status_code=202,
     summary="Send events",
-    responses={202: {"description": "They are on disk: `accepted` records, `bytes` unpacked."}, **_ANSWERS},
+    responses={202: {"description": "They are durable: `accepted` records, `bytes` unpacked."}, **_ANSWERS},
     openapi_extra={"requestBody": _BODY},
 )
 async def events(request: Request, principal: Ingest) -> Response:
     """Take events in: one to a line, a JSON array, one object, or as CloudEvents; packed by gzip or not.
 
-    202 says that they are on disk. A record that is no event is accepted, too, and becomes a dead letter with its
-    reason. Send again what was not answered: an event's `id` keeps it from being counted twice.
+    202 says that they are on disk, or with Kafka's brokers. A record that is no event is accepted, too, and becomes a
+    dead letter with its reason. Send again what was not answered: an event's `id` keeps it from being counted twice.
     """
     web, door = web_of(request), door_of(request.app)
     reader = _reader(request.headers, web.settings.format)
@@ -221,7 +278,7 @@ async def events(request: Request, principal: Ingest) -> Response:
 @router.post(
     "/v1/logs",
     summary="Send OpenTelemetry logs",
-    responses={200: {"description": "They are on disk. `partialSuccess` counts those that can't be read."}, **_ANSWERS},
+    responses={200: {"description": "They are durable. `partialSuccess` counts those that can't be read."}, **_ANSWERS},
     openapi_extra={"requestBody": {"required": True, "content": {JSON: {"schema": {"type": "object"}}}}},
 )
 async def logs(request: Request, principal: Ingest) -> Response:
@@ -241,14 +298,14 @@ async def logs(request: Request, principal: Ingest) -> Response:
 # --- bodies -----------------------------------------------------------------------------------------------------------
 
 
-def _apart(body: bytes, packed: bool, limit: int, reader: Reader, max_record_bytes: int) -> Taken:
+def _apart(body: bytes, packed: bool, limit: int, reader: Reader, cut: Callable[[Lines], Any]) -> Taken:
     try:
         found, unread = reader(unpacked(body, limit) if packed else body)
+        return Taken(found, cut(found), unread)
     except TooLargeError as error:
         raise ProblemError(413, "too-large", str(error)) from error
     except UsageError as error:
         raise ProblemError(400, "unreadable-body", str(error)) from error
-    return Taken(found, pieces_of(found, max_record_bytes), unread)
 
 
 def _reader(headers: Mapping[str, str], format: str) -> Reader | ProblemError:

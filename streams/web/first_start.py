@@ -115,8 +115,8 @@ def _write_token(store: Store, by: str, now_ms: int) -> Path:
     """Draw the first admin token and put it beside the store, in the transaction that makes it."""
     with store.transaction() as connection:
         _token_id, token = tokens.create_in(connection, store.tenant, Scope.ADMIN, "first start", by, now_ms)
-        folder = store.path.resolve().parent
-        own = folder / f"{store.path.name}.{TOKEN_FILE}"
+        own = store.where.beside(f".{TOKEN_FILE}").resolve()
+        folder = own.parent
         try:
             try:
                 return _write(folder / TOKEN_FILE, token)
@@ -124,7 +124,10 @@ def _write_token(store: Store, by: str, now_ms: int) -> Path:
                 own.unlink(missing_ok=True)
                 return _write(own, token)
         except OSError as error:
-            message = f"{error.filename}: the first token can't be written ({error.strerror}); check the folder"
+            message = (
+                f"{error.filename}: the first token can't be written ({error.strerror}); check the folder, "
+                "or make a token before with `tocsin token create`"
+            )
             raise UsageError(message) from error
 
 

@@ -147,7 +147,8 @@ class Guard:
         except ProblemError as error:
             return error
         except TocsinError as error:
-            return ProblemError(503, "unavailable", str(error), {"Retry-After": "5"})
+            _log.warning("nobody can be identified: %s", error)
+            return ProblemError(503, "unavailable", problem.UNREACHABLE, {"Retry-After": "5"})
 
     async def _check_csrf(self, request: HTTPConnection, who: object, body: bytes) -> None:
         """Refuse a change by cookie without the session's token (header `X-CSRF-Token`, or a form's `csrf`)."""

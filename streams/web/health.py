@@ -19,12 +19,14 @@ from streams.engines.pulse import Pulse
 from streams.engines.reload import Configuration
 from streams.outbox.kill_switch import kill_switch
 from streams.store import RECORDING
+from streams.store.engines import COUNT, Engines
 from streams.store.migrate import HEAD, revision_of
-from streams.store.standing import FRESH_MS, Process, standing
+from streams.store.standing import FRESH_MS, Process, Standing, standing
 from streams.web.access import Read, Scope, public
 from streams.web.context import Web, web_of
 from streams.web.door import Door
-from streams.web.metrics import WORK, WebNumbers, exposition
+from streams.web.keeping import reads_kafka
+from streams.web.metrics import WORK, Disk, WebNumbers, exposition
 from streams.web.problem import ProblemError
 from streams.web.watchdog import Watchdog
 
@@ -79,13 +81,15 @@ class Health:
 
     def _look(self) -> list[Check]:
         web, now_ms = self.web, self.web.clock.now_ms()
-        out = [self._store(), self._disk(), self._schema()]
+        out = [self._store(), *self._disk(), self._schema(), *self._brokers()]
         now = standing(web.store, now_ms)
         if web.store.mode == RECORDING:
             out.append(Check("work", True, "a recording is shown: nothing is at work"))
+        elif reads_kafka(web.store, web.settings, web.brokers):
+            out += self._on_kafka(now, now_ms)
         else:
-            work = next((process for process in now.processes if process.name == WORK), None)
-            out.append(_work(work, now_ms))
+            work = _work_of(now)
+            out.append(_work(work, now_ms, "`tocsin run`"))
             out.append(_progress(work, now.backlog_since_ms, now.backlog_bytes, now_ms))
         errors = {process.name: str(process.body.get("config_error") or "") for process in now.processes}
         if self.configuration is not None:
@@ -95,16 +99,36 @@ class Health:
         return out
 
     def _store(self) -> Check:
-        failing, failed_s = self.door.writer.failing, self.door.writer.failed_s
+        failing, failed_s = self.door.log.failing, self.door.log.failed_s
         if self.pulse is not None and self.pulse.spoken_s > failed_s + FAILING_S:
             failing = ""  # or who sends no events to what is not ready would never send any again
         if self.pulse is not None and self.pulse.silent_s > SILENT_S:
             failing = failing or self.pulse.error or f"not written for {self.pulse.silent_s:.0f} s"
         return Check("store", not failing, failing)
 
-    def _disk(self) -> Check:
-        free = shutil.disk_usage(self.web.store.path.resolve().parent).free
-        return Check("disk", free >= LEAST_FREE_BYTES, f"{free:,} bytes free")
+    def _brokers(self) -> list[Check]:
+        topic = self.door.topic
+        return [] if topic is None else [Check("brokers", not topic.failing, topic.failing)]
+
+    def _on_kafka(self, now: Standing, now_ms: int) -> list[Check]:
+        """Return how the workers do: whether one has the Desk, and whether what the door sent is read."""
+        topic, counts = self.door.topic, Engines(self.web.store, "").standings(COUNT)
+        since_ms = None if topic is None else topic.unread_since(counts)
+        committed_ms = max((of.at_ms for of in counts.values()), default=0)
+        stalled = since_ms is not None and now_ms - max(since_ms, committed_ms) > STALLED_MS
+        waits = f"events wait for {(now_ms - (since_ms or 0)) / 1_000:.0f} s: is `tocsin worker` up?" if stalled else ""
+        return [_work(_work_of(now), now_ms, "`tocsin worker`"), Check("progress", not stalled, waits)]
+
+    def disk(self) -> Disk | None:
+        """Return how the disk of a store that is a file stands; a server looks after its own."""
+        if self.web.store.on_server:
+            return None
+        found = shutil.disk_usage(self.web.store.path.resolve().parent)
+        return Disk(found.free, found.total)
+
+    def _disk(self) -> list[Check]:
+        disk = self.disk()
+        return [] if disk is None else [Check("disk", disk.free >= LEAST_FREE_BYTES, f"{disk.free:,} bytes free")]
 
     def _schema(self) -> Check:
         with self.web.store.reading() as connection:
@@ -112,9 +136,13 @@ class Health:
         return Check("schema", found == HEAD, "" if found == HEAD else f"expected {HEAD}, found {found}")
 
 
-def _work(work: Process | None, now_ms: int) -> Check:
+def _work_of(now: Standing) -> Process | None:
+    return next((process for process in now.processes if process.name == WORK), None)
+
+
+def _work(work: Process | None, now_ms: int, starts: str) -> Check:
     if work is None:
-        return Check("work", False, "no work process has been seen; `tocsin run` starts one")
+        return Check("work", False, f"no work process has been seen; {starts} starts one")
     silent_ms = now_ms - work.at_ms
     return Check("work", silent_ms < FRESH_MS, f"last heard {silent_ms / 1_000:.0f} s ago")
 
@@ -163,7 +191,7 @@ async def readyz(request: Request) -> Response:
 async def _may_read(request: Request) -> bool:
     try:
         principal = await web_of(request).identifier.identify(request)
-    except ProblemError:
+    except (ProblemError, TocsinError):  # also where the store, which knows the tokens, can't be asked
         return False
     return principal is not None and principal.may(Scope.READ)
 
@@ -175,7 +203,14 @@ async def metrics(request: Request, principal: Read) -> Response:
     health.numbers.loop_lag.set(health.watchdog.lag_s)
 
     def text() -> str:
-        return exposition(web.store, health.numbers, web.clock.now_ms(), kill_switch=kill_switch(web.store).on)
+        return exposition(
+            web.store,
+            health.numbers,
+            web.clock.now_ms(),
+            kill_switch=kill_switch(web.store).on,
+            checks={check.name: check.ok for check in health.checks()},
+            disk=health.disk(),
+        )
 
     return PlainTextResponse(await asyncio.to_thread(text), media_type="text/plain; version=0.0.4")
 

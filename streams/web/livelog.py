@@ -20,8 +20,10 @@ from detector.pack import pack
 from streams.clock import Clock
 from streams.intake.bodies import Lines
 from streams.intake.files import BLOCK_BYTES, Block, Cutter, Noted
+from streams.settings import Settings
 from streams.store import Store
 from streams.store.values import Piece
+from streams.web.keeping import BusyError, UnwritableError
 from streams.web.metrics import WebNumbers
 
 HTTP = "http"
@@ -34,14 +36,6 @@ BUSY_MS = 5_000
 LOOK_S = 0.25
 """How often it is looked up how far the log was worked off."""
 STUCK_S = 60.0
-
-
-class BusyError(TocsinError):
-    """Too much is waiting: come again later."""
-
-
-class UnwritableError(TocsinError):
-    """The store can't be written now: nothing was accepted."""
 
 
 @dataclass(eq=False)
@@ -82,6 +76,8 @@ class Backlog:
 class LogWriter:
     """The one thread that appends.  It starts with the first request, and takes a moment of the store's own."""
 
+    waits_on = "store"
+
     def __init__(self, store: Store, clock: Clock, numbers: WebNumbers, backlog_bytes: int) -> None:
         self._store, self._clock, self._numbers = store.again(busy_ms=BUSY_MS), clock, numbers
         self.backlog_limit = backlog_bytes
@@ -98,7 +94,15 @@ class LogWriter:
         self._busy_since_s: float | None = None
         self._looked_s = -LOOK_S
 
-    def append(self, lines: Lines, pieces: Sequence[Piece]) -> "asyncio.Future[None]":
+    @property
+    def backlog_bytes(self) -> int:
+        return self.backlog.bytes
+
+    def cut(self, lines: Lines, settings: Settings) -> list[Piece]:
+        """Return the records as pieces of the log."""
+        return pieces_of(lines, settings.config.input.max_record_bytes)
+
+    def append(self, lines: Lines, cut: Sequence[Piece]) -> "asyncio.Future[None]":
         """Return a future that is done once the records are durable.
 
         Raises
@@ -109,8 +113,8 @@ class LogWriter:
             The store could not be written just now.
         """
         loop = asyncio.get_running_loop()
-        size = sum(piece.size for piece in pieces)
-        request = _Request(pieces, lines.records, size, loop, loop.create_future())
+        size = sum(piece.size for piece in cut)
+        request = _Request(cut, lines.records, size, loop, loop.create_future())
         with self._changed:
             if self._closing:
                 message = "the service is stopping; send it again"
@@ -141,8 +145,11 @@ class LogWriter:
         gone = not thread.is_alive() and not self._closing
         return gone or (since_s is not None and self._clock.monotonic_s() - since_s > STUCK_S)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Write what waits, and end."""
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
         with self._changed:
             self._closing = True
             self._changed.notify()

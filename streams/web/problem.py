@@ -1,6 +1,12 @@
-"""Errors as RFC 9457 problem details (`application/problem+json`): the one form in which the service says no."""
+"""Errors as RFC 9457 problem details (`application/problem+json`): the one form in which the service says no.
 
+Where the store is and what its database says stands in the log, never in an answer: some are given before it is known
+who asks.
+"""
+
+import logging
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -12,9 +18,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from detector.errors import TocsinError, UnreachableError, UsageError
+from streams.outbox.kill_switch import StuckError
 
 MEDIA_TYPE = "application/problem+json"
 MOST_ERRORS = 50
+UNREACHABLE = "the store can't be reached or written now; try again"
 _NO_JSON = "json_invalid"
 _OURS = {
     "extra_forbidden": "no such field",
@@ -22,6 +30,8 @@ _OURS = {
     _NO_JSON: "JSON",
     "model_attributes_type": "an object",
 }
+
+_log = logging.getLogger("tocsin.web")
 
 
 @dataclass
@@ -76,10 +86,15 @@ def of(error: Exception) -> JSONResponse | None:
             return response(error.status, error.code, error.detail, headers=error.headers, more=error.more)
         case UsageError():
             return response(422, "invalid-request", str(error))
-        case UnreachableError():
+        case StuckError():
             return response(503, "unavailable", str(error), headers={"Retry-After": "5"})
+        case UnreachableError():
+            _log.warning("a request could not be done: %s", error)
+            return response(503, "unavailable", UNREACHABLE, headers={"Retry-After": "5"})
         case TocsinError():
-            return response(500, "internal-error", str(error))
+            reference = secrets.token_hex(4)
+            _log.error("internal error %s: %s", reference, error)
+            return response(500, "internal-error", f"something went wrong here; the log has it as {reference}")
     return None
 
 

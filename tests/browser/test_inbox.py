@@ -53,6 +53,12 @@ def cases(running: Service) -> list[dict[str, Any]]:
     return found
 
 
+def assigned(running: Service, case: str, to: str) -> bool:
+    """Assign a case, as another would, and return whether that was taken."""
+    with running.client() as client:
+        return client.post(f"/v1/cases/{case}/assign", json={"to": to}).status_code == 200
+
+
 def state_within(page: "Page", words: str, ms: float) -> float:
     """Return after how many seconds the first row says this."""
     begun = time.monotonic()
@@ -132,6 +138,30 @@ def test_who_acts_on_what_another_did_first_is_told_who(browser: "Browser", with
         page.keyboard.press("a")
         page.locator("#toast.problem").wait_for()
         assert "not work on them" in page.locator("#toast").inner_text()
+
+
+def test_what_happens_before_a_page_listens_is_shown_too(browser: "Browser", with_case: Service) -> None:
+    (case,) = cases(with_case)
+    held: list[Any] = []
+    with signed_in(browser, with_case, "ani") as page:
+        page.route("**/v1/feed/stream?*", lambda route: held.append(route))
+        page.goto(with_case.url + "/")
+        page.wait_for_function("() => document.getElementById('live').dataset.state !== 'on'")
+        assert assigned(with_case, case["id"], "fitri") and "fitri" not in page.locator("#cases").inner_text()
+        until(lambda: page.evaluate("true") and held, "the page's stream")
+        held[0].continue_()
+        state_within(page, "fitri", 10 * SECOND)
+
+
+def test_a_page_that_could_not_be_fetched_says_so_and_asks_again(browser: "Browser", with_case: Service) -> None:
+    (case,) = cases(with_case)
+    with signed_in(browser, with_case, "ani") as page:
+        page.locator("#live[data-state=on]").wait_for()
+        page.route(with_case.url + "/", lambda route: route.fulfill(status=429), times=1)
+        assert assigned(with_case, case["id"], "gita")
+        page.locator("#live[data-state=stale]").wait_for()
+        state_within(page, "gita", 20 * SECOND)
+        page.locator("#live[data-state=on]").wait_for()
 
 
 def test_new_cases_wait_while_somebody_reads_further_down(browser: "Browser", with_case: Service) -> None:

@@ -21,6 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 SECOND = 1_000
 CUSTOMERS, SAMPLE = 1_200, 5
+HISTORY = 150
 BEFORE = 80
 """So many minutes ago the first problem was at its height."""
 
@@ -82,7 +83,8 @@ def address(customer: str) -> str:
 
 
 def test_a_whole_shift(running: Service, mail: smtp.MailServer) -> None:
-    earlier = payments({"BNI": 0.9}, ago=BEFORE, customers=CUSTOMERS)
+    earlier = payments({"BNI": 0.9}, history=HISTORY, ago=BEFORE + 3, customers=CUSTOMERS)
+    earlier += b"\n" + payments({}, history=1, per_minute=1, prefix="last", ago=BEFORE)  # moves the time on
     later = payments({"Mandiri": 0.9}, history=BEFORE, ago=0, prefix="later", customers=CUSTOMERS)
     worked = {e["customer"] for e in map(json.loads, later.splitlines()) if e["outcome"] == "approved"}
     wide: Any = {"viewport": {"width": 1400, "height": 1000}}
@@ -97,6 +99,8 @@ def test_a_whole_shift(running: Service, mail: smtp.MailServer) -> None:
         case = until(
             lambda: (c := case_at(running, "BNI")) and c["notices"]["held"] > 2 * SAMPLE and c, "who waits", 60
         )
+        # Nobody is found hit any more, or to have got through, while she decides.
+        until(lambda: running.tally()["windows"][""] > HISTORY, "closed windows", 60)
 
         # --- she reads the evidence
         page.keyboard.press("j")

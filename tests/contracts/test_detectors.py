@@ -204,10 +204,9 @@ def resumed(make: Make, stream: Stream, cuts: list[int], count: int) -> tuple[li
     return scores, detector
 
 
+@pytest.mark.slow
 @every
-@pytest.mark.parametrize(
-    "cut", [pytest.param(c, id=str(c), marks=[] if c == 301 else pytest.mark.slow) for c in (1, 301, 415)]
-)
+@pytest.mark.parametrize("cut", [1, 301, 415])
 def test_a_restart_goes_on_exactly(make: Make, cut: int) -> None:
     stream, count = Stream(jump=3.0, jump_from=400), 430
     expected, straight = resumed(make, stream, [], count)

@@ -166,6 +166,7 @@ CASE_WITH_CARE = msgspec.structs.replace(
 )
 
 CASE_WITH_LOSS = msgspec.structs.replace(CASE, loss=Loss(84_000_000, "IDR", 3))
+CASE_IN_DRY_RUN = msgspec.structs.replace(CASE, notices=NoticeCounts(sent=7, told=6, simulated=7))
 
 
 def log(payload: Any) -> LogRecord:
@@ -204,6 +205,7 @@ def test_a_case_of_an_older_version_is_still_read() -> None:
     assert msgspec.json.decode((GOLDEN / "case-3.json").read_bytes(), type=Case) == CASE_EXPLAINED
     assert msgspec.json.decode((GOLDEN / "case-4.json").read_bytes(), type=Case) == CASE_WITH_CARE
     assert msgspec.json.decode((GOLDEN / "case-5.json").read_bytes(), type=Case) == CASE_WITH_LOSS
+    assert msgspec.json.decode((GOLDEN / "case-6.json").read_bytes(), type=Case) == CASE_IN_DRY_RUN
 
 
 def test_what_names_no_loss_is_written_as_it_was_before_there_were_losses() -> None:
@@ -279,5 +281,6 @@ if __name__ == "__main__":
     _write("case-3.json", msgspec.json.encode(CASE_EXPLAINED))
     _write("case-4.json", msgspec.json.encode(CASE_WITH_CARE))
     _write("case-5.json", msgspec.json.encode(CASE_WITH_LOSS))
+    _write("case-6.json", msgspec.json.encode(CASE_IN_DRY_RUN))
     if len(sys.argv) > 1 and not (GOLDEN / sys.argv[1]).exists():
         _write_store(GOLDEN / sys.argv[1])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detector.config import DAY_MS, HOUR_MS
-from detector.counter.counter import Counter, bucket_value, buckets
+from detector.counter.counter import Counted, Counter, bucket_value, buckets
 from detector.counter.losses import MOST_MILLI
 from detector.counter.record import SignalWindow, losses_of, merge_signal
 from detector.pack import pack, unpack
@@ -22,6 +22,7 @@ from tests.detector.counting import (
     T0,
     VALUE,
     Ev,
+    add,
     as_bytes,
     batch,
     config,
@@ -180,6 +181,33 @@ def test_a_live_event_ahead_of_its_ingest_time_beyond_the_skew_is_refused() -> N
     assert counted.refused is not None
     assert counted.refused.position.tolist() == [1]
     assert counted.applied == 2
+
+
+def test_where_nothing_comes_a_window_closes_the_lateness_after_its_end() -> None:
+    counter, closes_ms = Counter(WORLD, 0), T0 + MINUTE + WORLD.input.lateness_ms
+    counter.feed(batch([Ev(T0)], WORLD, ingest_ms=[T0]))
+    assert T0 not in [record.window_ms for record in counter.tick(closes_ms - 1).closed]
+    assert (counter.would_close(closes_ms - 1), counter.would_close(closes_ms)) == (False, True)
+    assert [record.window_ms for record in counter.tick(closes_ms).closed] == [T0]
+    assert counter.feed(batch([Ev(T0)], WORLD, 1, [closes_ms])).dropped == {"late": 1}
+
+
+@pytest.mark.slow
+@given(streams(), st.data())
+@settings(max_examples=60, deadline=None)
+def test_time_that_passes_by_itself_makes_nothing_late_that_comes_within_the_lateness(
+    events: list[Ev], data: st.DataObject
+) -> None:
+    events = [replace(e, id=None) for e in events]  # a repeated id is a duplicate only while its window is open
+    now_ms, total, counter = 0, Counted(), Counter(WORLD, 0)
+    for i, event in enumerate(events):
+        now_ms = max(now_ms, event.at_ms)
+        if data.draw(st.booleans()):
+            add(total, counter.tick(min(now_ms, event.at_ms + WORLD.input.lateness_ms)))
+        add(total, counter.feed(batch([event], WORLD, i, [now_ms])))
+    add(total, counter.end())
+    assert "late" not in total.dropped
+    assert counts_of(total.closed) == counts_of(count(events, WORLD).closed)
 
 
 def test_values_beyond_the_cap_fold_into_other_and_get_their_place_after_a_week() -> None:

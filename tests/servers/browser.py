@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from streams.clock import SystemClock
 from streams.store import open_store, sign_ins
 from streams.store.tokens import Scope
+from tests.servers.missing import missing
 from tests.servers.service import Service, stamp
 
 if TYPE_CHECKING:
@@ -32,8 +31,7 @@ def chromium() -> "Iterator[Browser]":
         sync_playwright = None  # type: ignore[assignment]
     if path is None or sync_playwright is None:
         why = "no Chromium found (CHROMIUM names one)" if path is None else "playwright is not installed"
-        assert os.environ.get("CI") != "true" or os.environ.get("CI_WITHOUT") == "chromium", why
-        pytest.skip(why)
+        missing("chromium", why)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         try:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 
-async def let_go(listener: asyncio.AbstractServer, connections: Callable[[], Iterable[object]]) -> None:
+async def let_go(listener: asyncio.Server, connections: Callable[[], Iterable[object]]) -> None:
     """Take nobody in any more and cut who is there, whoever is just being let in too.
 
     Parameters
@@ -12,6 +12,10 @@ async def let_go(listener: asyncio.AbstractServer, connections: Callable[[], Ite
     connections
         Gives the transports of all connections so far.
     """
+    for one in listener.sockets:
+        asyncio.get_running_loop().remove_reader(one)
+    # Who was let in gets a transport first: with the listener closed, or its task cancelled, its socket would be nobody's.
+    await asyncio.sleep(0)
     listener.close()
     while others := asyncio.all_tasks() - {asyncio.current_task()}:
         _cut(connections())

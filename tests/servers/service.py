@@ -61,7 +61,7 @@ class Service:
     """A running `tocsin run`."""
 
     process: "subprocess.Popen[bytes]"
-    db: Path
+    db: Path | str
     said: Path
     url: str
     token: str
@@ -145,7 +145,7 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def service(folder: Path, config: Path, *more: str, db: Path | None = None) -> Iterator[Service]:
+def service(folder: Path, config: Path, *more: str, db: Path | str | None = None) -> Iterator[Service]:
     """Run the service until the block ends."""
     db, said = db or folder / "service.db", folder / "said.log"
     words = command("run", "--config", config, "--db", db, "--port", "0", "--json", *more)
@@ -156,7 +156,7 @@ def service(folder: Path, config: Path, *more: str, db: Path | None = None) -> I
         line = process.stdout.readline()
         assert line, said.read_text(encoding="utf-8")
         first = json.loads(line)
-        file = first["token_file"] or db.parent / "admin.token"
+        file = first["token_file"] or (db.parent if isinstance(db, Path) else folder) / "admin.token"
         token = Path(file).read_text(encoding="utf-8").strip()
         yield Service(process, db, said, first["url"], token, first["sign_in"])
     finally:

@@ -146,7 +146,7 @@ class _Controller(Controller):
 
     def hang_up(self) -> None:
         """Close the connections that are left, and let the loop see it: stopping would leave them to the collector."""
-        assert self.server is not None
+        assert isinstance(self.server, asyncio.Server)
         ending = let_go(self.server, lambda: (session.transport for session in self._sessions))
         asyncio.run_coroutine_threadsafe(ending, self.loop).result(10)
 

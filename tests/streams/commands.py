@@ -12,8 +12,10 @@ from streams.cli.main import main
 class Tocsin:
     """Runs commands on one store."""
 
-    def __init__(self, db: Path, capsys: pytest.CaptureFixture[str]) -> None:
-        self.db, self._capsys = db, capsys
+    def __init__(self, db: Path | str, capsys: pytest.CaptureFixture[str]) -> None:
+        self.db: Any = db
+        """A file's path, or a server's address."""
+        self._capsys = capsys
         self.err = ""
 
     def __call__(self, *arguments: str, exits: int = 0) -> str:

@@ -1,6 +1,7 @@
 """A store with customers, cases and notices that wait in the outbox, and channels that answer as told."""
 
 import asyncio
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -143,8 +144,9 @@ class Scripted:
 class World:
     """One tenant's store, and a notifier on it."""
 
-    def __init__(self, folder: Path, customers: int = 3, policy: Policy | None = None) -> None:
-        self.store = open_store(folder / "tocsin.db", create=True)
+    def __init__(self, folder: Path, customers: int = 3, policy: Policy | None = None, db: str | None = None) -> None:
+        self.db = db or str(folder / "tocsin.db")
+        self.store = open_store(self.db, create=True)
         self.directory = CustomerDirectory(self.store)
         file = folder / "customers.csv"
         people = (f"C-{i},Budi {i},b{i}@example.com,+62812345{i:05},all" for i in range(customers))
@@ -163,7 +165,7 @@ class World:
         self.store.commit(Effects(desk=DeskEffects(notices=list(notices), cases=list(cases), ledger=list(ledger))))
 
     def queue(self, name: str = "n1", customer: int = 0, **changes: Any) -> None:
-        changes.setdefault("episode", int.from_bytes(name.encode()))  # several of one case and kind
+        changes.setdefault("episode", zlib.crc32(name.encode()) >> 1)  # several of one case and kind
         self.put(a_notice(self.customer(customer), name, **changes))
 
     def notifier(self, channel: Scripted | None = None, **more: Any) -> Notifier:

@@ -55,7 +55,7 @@ def token_of(store: Store, role: str, clock: HandClock) -> str | None:
         case "guess":
             return f"toc_{'0' * 12}_{'A' * 43}"
         case "another tenant's":
-            with open_store(store.path, tenant="other") as other:
+            with open_store(store.where, tenant="other") as other:
                 return token(other, Scope.ADMIN, now_ms=now_ms)
     return token(store, Scope(role), now_ms=now_ms)
 
@@ -99,6 +99,7 @@ async def status_of(asked: httpx.AsyncClient, method: str, path: str) -> tuple[i
     return answer.status_code, answer.json()["code"] if kind == "application/problem+json" else ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", [pytest.param(role, id=str(role)) for role in ROLES])
 def test_every_route_lets_in_whom_its_policy_names(store: Store, role: str) -> None:
     async def test() -> None:
@@ -279,7 +280,7 @@ def test_a_repeated_request_for_a_token_gets_no_second_one_and_not_the_token(sto
 
 def test_another_tenants_ids_are_not_there(store: Store) -> None:
     now_ms = HandClock().now_ms()
-    with open_store(store.path, tenant="other") as other:
+    with open_store(store.where, tenant="other") as other:
         theirs, _ = tokens.create(other, Scope.READ, "theirs", "cli:other", now_ms)
 
     async def test() -> None:

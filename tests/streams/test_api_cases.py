@@ -3,7 +3,7 @@
 import csv
 import io
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,14 @@ from streams.store.documents import affected_documents, case_document, case_in_f
 from streams.store.pages import Hit
 from streams.store.tokens import Scope
 from tests.servers.asking import Asking, asking
+from tests.servers.stores import BOTH
 
 
-@pytest.fixture(scope="module")
-def store(replayed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    path = tmp_path_factory.mktemp("api") / "tocsin.db"
-    path.write_bytes(replayed.read_bytes())
-    with open_store(path) as found:
+@pytest.fixture(scope="module", params=BOTH)
+def store(
+    request: pytest.FixtureRequest, copied: Callable[[str, Path], str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Store]:
+    with open_store(copied(request.param, tmp_path_factory.mktemp("api"))) as found:
         yield found
 
 
@@ -221,7 +222,7 @@ ROUTES = ["", "/timeline", "/evidence", "/affected", "/affected.csv", "/notices"
 @pytest.mark.slow
 @pytest.mark.parametrize("route", ROUTES)
 def test_another_tenants_case_is_not_there(store: Store, case: Case, route: str) -> None:
-    with open_store(store.path, tenant="other") as other, asking(other) as theirs:
+    with open_store(store.where, tenant="other") as other, asking(other) as theirs:
         assert theirs.get(f"/v1/cases/{case.id}{route}", status=404)["code"] == "not-found"
         assert theirs.get("/v1/cases")["items"] == []
 

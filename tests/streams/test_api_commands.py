@@ -1,8 +1,7 @@
 """What people do over HTTP: it is left for the engines, done once, and refused with a reason."""
 
 import asyncio
-import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,14 @@ from streams.store.tokens import Scope
 from streams.web.api import commands
 from tests.servers import engine, web
 from tests.servers.asking import Asking, asking
+from tests.servers.stores import BOTH
 
 JUST = {"Prefer": "respond-async"}
 
 
-@pytest.fixture
-def store(replayed: Path, tmp_path: Path) -> Iterator[Store]:
-    path = tmp_path / "tocsin.db"
-    shutil.copy(replayed, path)
-    with open_store(path) as found:
+@pytest.fixture(params=BOTH)
+def store(request: pytest.FixtureRequest, copied: Callable[[str, Path], str], tmp_path: Path) -> Iterator[Store]:
+    with open_store(copied(request.param, tmp_path)) as found:
         yield found
 
 
@@ -44,7 +42,7 @@ def ask(store: Store) -> Iterator[Asking]:
 
 @pytest.fixture
 def at_work(store: Store) -> Iterator[None]:
-    with engine.at_work(store.path):
+    with engine.at_work(store.where):
         yield
 
 
@@ -97,7 +95,7 @@ def test_where_no_engine_answers_the_request_says_where_to_ask(
     number = left.json()["id"]
     assert left.headers["location"] == f"/v1/commands/{number}"
     assert left.json() == {"id": number, "state": "waiting", "reason": "", "what": "acknowledge", "case": case[10:]}
-    with engine.at_work(store.path):
+    with engine.at_work(store.where):
         pass
     assert ask.get(f"/v1/commands/{number}")["state"] == "done"
     assert ask.get("/v1/commands/999", status=404)["code"] == "not-found"
@@ -162,7 +160,7 @@ def test_another_tenants_case_can_not_be_acted_on(store: Store, case: str, verb:
     given = {"to": "x", "text": "x", "into": case[10:], "anomalies": ["x"]}
     needed = {"assign": "to", "comment": "text", "merge": "into", "split": "anomalies"}
     body = {needed[verb]: given[needed[verb]]} if verb in needed else None
-    with open_store(store.path, tenant="other") as other, asking(other) as theirs:
+    with open_store(store.where, tenant="other") as other, asking(other) as theirs:
         assert theirs.post(f"{case}/{verb}", body, status=404)["code"] == "not-found"
     assert inbox(store) == []
 
@@ -281,7 +279,7 @@ def test_a_command_that_was_not_answered_yet_is_waited_for_and_not_left_again(
     headers = {**JUST, "Idempotency-Key": "k"}
     first = ask("POST", f"{case}/hold", status=202, headers=headers).json()
     assert ask("POST", f"{case}/hold", status=202, headers=headers).json() == first
-    with engine.at_work(store.path):
+    with engine.at_work(store.where):
         assert ask("POST", f"{case}/hold", headers={"Idempotency-Key": "k"}).json()["approval"] == "held"
     assert len(inbox(store)) == 1
 
@@ -296,7 +294,7 @@ def test_a_crash_between_the_command_and_its_answer_leaves_it_once(
     assert ask.post(f"{case}/hold", status=409, Idempotency_Key="k")["code"] == "in-progress"
     with store.transaction() as connection:
         connection.execute(sa.update(t.idempotency).values(at_ms=t.idempotency.c.at_ms - idempotency.LEASE_MS))
-    with engine.at_work(store.path):
+    with engine.at_work(store.where):
         assert ask.post(f"{case}/hold", Idempotency_Key="k")["approval"] == "held"
     assert len(inbox(store)) == 1
     with store.reading() as connection:

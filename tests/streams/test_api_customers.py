@@ -31,8 +31,8 @@ CSV = {"Content-Type": "text/csv"}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as found:
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as found:
         yield found
 
 
@@ -267,6 +267,7 @@ def test_an_erased_customer_is_named_nowhere_any_more(ask: Asking, store: Store)
     assert ask.get("/v1/customers/C-47")["name"] == "Sari"
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 @pytest.mark.slow
 def test_nothing_of_an_erased_customer_is_left_in_the_stores_files(ask: Asking, store: Store) -> None:
     others = "".join(f"C-{i},Name {i},name{i}@example.com,\n" for i in range(200))

@@ -23,8 +23,8 @@ from tests.streams.test_pages import notice
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as found:
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as found:
         yield found
 
 
@@ -97,7 +97,7 @@ def test_a_person_decides_on_what_may_have_gone_out(ask: Asking, store: Store, h
     assert ask.post("/v1/outbox/none/settle", {"how": how}, status=404)["code"] == "not-found"
     told = [LETTER.decode(letter.data) for letter in store.waiting()]
     assert [letter.outcome for letter in told] == ([] if how == "resend" else [how])
-    with open_store(store.path, tenant="other") as other, asking(other) as theirs:
+    with open_store(store.where, tenant="other") as other, asking(other) as theirs:
         theirs.post(f"/v1/outbox/{unknown}/settle", {"how": how}, status=404)
 
 
@@ -151,6 +151,6 @@ def test_dead_letters_come_in_pages_to_those_who_operate(replayed: Path, tmp_pat
         assert ask.get("/v1/dead-letters/5", status=404)["code"] == "not-found"
         with asking(store, Scope.READ) as reader:
             reader.get("/v1/dead-letters", status=403)
-        with open_store(store.path, tenant="other") as other, asking(other) as theirs:
+        with open_store(store.where, tenant="other") as other, asking(other) as theirs:
             assert theirs.get("/v1/dead-letters")["items"] == []
             theirs.get("/v1/dead-letters/1", status=404)

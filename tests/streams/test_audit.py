@@ -1,5 +1,6 @@
 """The audit log: rows are only added, and a change of one shows."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ NOW = 1_780_000_000_000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as found:
+        yield found
 
 
 def record(store: Store, *whats: str, tenant: str = "default") -> None:
@@ -80,7 +82,7 @@ def test_each_tenant_has_a_log_of_its_own(store: Store) -> None:
     record(store, "a", "b")
     record(store, "x", tenant="other")
     assert [(e.seq, e.what) for e in audit.entries(store)] == [(1, "a"), (2, "b")]
-    with open_store(store.path, tenant="other") as other:
+    with open_store(store.where, tenant="other") as other:
         assert [(e.seq, e.what) for e in audit.newest(other)] == [(1, "x")] and audit.verify(other).ok
 
 

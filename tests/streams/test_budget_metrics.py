@@ -233,9 +233,10 @@ def test_every_metric_that_is_listed_is_exposed_with_its_kind_help_and_labels() 
         family = families[metric.name.removesuffix("_total")]
         assert (family.type, family.documentation) == (metric.kind.value, metric.help)
         assert family.samples, metric.name
-        assert all(set(sample.labels) == set(metric.labels) for sample in family.samples)
+        assert all(set(sample.labels) - {"le"} == set(metric.labels) for sample in family.samples)
         assert metric.name.endswith("_total") is (metric.kind is Kind.COUNTER)
     assert value(text, "tocsin_event_delay_seconds") == 90
+    assert value(text, "tocsin_event_delay_due_seconds") == 180
     assert value(text, "tocsin_threshold_nats", signal="logins", level="value") == 16.25
     assert value(text, "tocsin_segments", signal="logins", level="value") == 8
     assert value(text, "tocsin_budget_spent_cases", budget="live") == 2
@@ -263,6 +264,24 @@ def test_sums_go_on_from_those_of_the_store() -> None:
     assert value(text, "tocsin_dead_letters", reason="not-json") == 1
     assert value(text, "tocsin_windows_total") == 4
     assert value(text, "tocsin_cases_opened_total", signal="logins", mode="live") == 5
+
+
+def test_the_time_to_detect_is_that_of_live_cases_and_starts_at_nothing() -> None:
+    metrics = Metrics(CONFIG, lambda: MONDAY_MS)
+    opened = [TimelineEntry(tenant="default", case=id, seq=1, n=0, at_ms=0, what="opened") for id in "abc"]
+    metrics.begin({}, {("logins", "live"): 4})
+    cases = [
+        case("a", MONDAY_MS, onset_ms=MONDAY_MS - 2 * MINUTE_MS),
+        case("b", MONDAY_MS, onset_ms=MONDAY_MS - 5 * HOUR_MS),
+        case("c", MONDAY_MS, mode=Mode.SHADOW),
+    ]
+    metrics.take(Effects(desk=DeskEffects(cases=cases, timeline=opened)))
+    text, name = metrics.exposition(), "tocsin_time_to_detect_seconds"
+    buckets = {le: value(text, f"{name}_bucket", signal="logins", le=le) for le in ("60.0", "120.0", "14400.0", "+Inf")}
+    assert buckets == {"60.0": 0, "120.0": 1, "14400.0": 1, "+Inf": 2}
+    assert value(text, f"{name}_sum", signal="logins") == 120 + 5 * 3_600
+    assert value(text, f"{name}_count", signal="payments") == 0
+    assert f"{name}_count{{" not in Metrics(CONFIG).exposition(), "a recording detects nothing in time"
 
 
 def test_open_anomalies_are_those_that_have_not_ended() -> None:

@@ -15,6 +15,7 @@ from streams.clock import SystemClock
 from streams.outbox.kill_switch import set_kill_switch
 from streams.store import open_store
 from streams.store import tables as t
+from streams.store.engines import claim_kafka_input
 from streams.store.standing import speak
 from tests.streams.commands import Tocsin
 from tests.streams.shop import Shop
@@ -149,3 +150,22 @@ def test_an_admin_token_that_others_can_read_is_wrong(tocsin: Tocsin) -> None:
     found = run(tocsin, exits=1)
     assert of(found, "admin.token")["state"] == WRONG
     assert "secret" not in json.dumps(found)
+
+
+def test_a_store_whose_engines_run_on_kafka_is_asked_for_its_workers(tmp_path: Path, tocsin: Tocsin) -> None:
+    tocsin.db = tmp_path / "kafka.db"
+    with open_store(tocsin.db, create=True) as store:
+        claim_kafka_input(store, "tocsin.events", 6)
+        os.chmod(tocsin.db, 0o600)
+        found = run(tocsin)
+        assert of(found, "process work")["found"] == "no worker with the Desk was seen yet"
+        assert of(found, "input")["found"].startswith("tocsin.events on Kafka, 0 of 6 partitions begun, nothing")
+        assert not [f for f in found if f["what"] in ("intake", "snapshot", "service")]
+        speak(store, "work", 2**22 - 1, SystemClock().now_ms(), {})
+        assert "is at work" in of(run(tocsin), "process work")["found"]
+        speak(store, "web", 2**22 - 1, SystemClock().now_ms() - 60_000, {"brokers_error": "nobody answers"})
+        found = run(tocsin, exits=1)
+        assert of(found, "process web")["do"] == "`tocsin web` starts it"
+        assert of(found, "brokers of web")["found"] == "takes no events: nobody answers"
+        speak(store, "work", os.getpid(), SystemClock().now_ms() - 60_000, {})
+        assert of(run(tocsin, exits=1), "process work")["found"] == "no worker has had the Desk for 1 min"

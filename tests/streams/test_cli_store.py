@@ -98,7 +98,7 @@ def test_a_case_is_shown_with_its_evidence_and_story(tocsin: Tocsin, case: str) 
 def test_a_stretch_of_notices_is_one_line_of_the_story(tocsin: Tocsin, case: str) -> None:
     lines = tocsin("cases", "show", case).partition("\nStory\n")[2].splitlines()
     entries = tocsin.json("cases", "show", case)["timeline"]
-    pattern = re.compile(r"notices: told ([\d,]+), held ([\d,]+)")
+    pattern = re.compile(r"notices: (?:would have )?told ([\d,]+)(?: \(dry run\))?, held ([\d,]+)")
     shown = [pattern.search(line) for line in lines]
     each = [pattern.search(f"{entry['what']}: {entry['detail']}") for entry in entries]
     for group in (1, 2):
@@ -107,7 +107,15 @@ def test_a_stretch_of_notices_is_one_line_of_the_story(tocsin: Tocsin, case: str
     stretches = sum(summed for summed, _ in groupby(map(bool, each)))
     assert len(lines) == each.count(None) + stretches
     assert sum(map(bool, each)) > sum(map(bool, shown)) > 0
-    assert re.search(r"told \d+, held \d+ \(2 Mar \d\d:\d\d–\d\d:\d\d\)", "\n".join(lines))
+    assert re.search(r"would have told \d+ \(dry run\), held \d+ \(2 Mar \d\d:\d\d–\d\d:\d\d\)", "\n".join(lines))
+
+
+def test_what_was_only_simulated_is_not_said_to_have_gone_out(tocsin: Tocsin, case: str) -> None:
+    sums, text = tocsin.json("cases", "show", case)["notices"], tocsin("cases", "show", case)
+    assert sums["simulated"] == sums["sent"] > 0
+    assert f"{sums['sent']:,} notices would have gone out (dry run)" in text
+    assert f"notices: 0 sent, {sums['sent']:,} would have been sent (dry run)" in text
+    assert not re.search(r"notices went out|notices: told", text)
 
 
 def told(at: str, detail: str, what: str = "notices") -> TimelineEntry:

@@ -154,6 +154,14 @@ def test_a_sender_that_is_silent_is_said_to_be(store: Store, ask: Asking) -> Non
     assert "has not been heard of since" in text_of(page(ask, "/sending"))
 
 
+def test_on_kafka_notifiers_send_and_the_worker_with_the_desk_does_not(store: Store, settings: Settings) -> None:
+    speak(store, "work", 1, now(), {"on": "kafka"})
+    assert views.sending(store, settings, now()).silent
+    speak(store, "notifier eu-1", 2, now() - 1_000, {"notifier": {"circuits": {"email": "open"}}})
+    found = views.sending(store, settings, now())
+    assert not found.silent and {one.name: one.circuit for one in found.channels}["email"] == "open"
+
+
 @pytest.mark.slow
 def test_a_dry_run_and_a_recording_say_so(tmp_path: Path, store: Store) -> None:
     with asking(store, Scope.READ) as ask:

@@ -1,5 +1,6 @@
 """The directory: who may be told, by which alias they are known, and who is forgotten."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,9 @@ HEADER = "id,name,language,time_zone,email,phone,consent,login\n"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as found:
+        yield found
 
 
 def key(store: Store, text: str) -> int:

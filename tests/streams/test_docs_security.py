@@ -58,7 +58,18 @@ def test_every_setting_named_is_one() -> None:
 def test_every_table_is_on_the_map_or_holds_no_persons_data() -> None:
     named = set(cells(section("Where personal data is"), 0))
     without = {
-        *("meta", "config", "position", "snapshot", "window_record", "cases", "evidence", "tally", "process"),
+        *(
+            "meta",
+            "config",
+            "position",
+            "snapshot",
+            "window_record",
+            "cases",
+            "evidence",
+            "tally",
+            "process",
+            "anomalies",
+        ),
         *("sign_in", "webhook", "webhook_queue"),
     }
     assert named == set(t.metadata.tables) - without

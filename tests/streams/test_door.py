@@ -4,6 +4,7 @@ import asyncio
 import gzip
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,15 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 
-from detector.errors import UnreachableError
+from detector.errors import UnreachableError, UsageError
 from streams.clock import SystemClock
 from streams.engines.pulse import Pulse
+from streams.engines.session import FORMAT
 from streams.intake.bodies import lines
+from streams.sections import KafkaSection
 from streams.settings import Settings
 from streams.store import Store, open_store
+from streams.store.engines import claim_kafka_input
 from streams.store.tokens import Scope
 from streams.web import door as doors
 from streams.web import health, livelog
@@ -197,6 +201,40 @@ def test_a_recording_takes_no_events(store: Store) -> None:
     assert log(store) == b""
 
 
+def test_before_anybody_worked_on_a_store_that_is_for_kafka_nothing_goes_where_no_worker_reads(store: Store) -> None:
+    settings = replace(web.settings_of(), kafka=KafkaSection(brokers=("127.0.0.1:1",)))
+    answer = post(store, b"{}\n", NDJSON, settings=settings)
+    assert (answer.status_code, answer.json()["code"]) == (503, "no-worker")
+    assert "tocsin worker" in answer.json()["detail"] and int(answer.headers["retry-after"]) > 0
+    assert log(store) == b""
+
+    store.set_meta(f"{FORMAT}:{store.tenant}", b"{}")  # as `tocsin work` does
+    assert post(store, b"{}\n", NDJSON, settings=settings).status_code == 202
+    assert log(store) == b"{}\n"
+    with pytest.raises(UsageError, match="its engines run on one machine"):
+        claim_kafka_input(store, "tocsin.events", 3)
+
+
+@pytest.mark.slow
+def test_without_brokers_the_door_says_so_at_once(store: Store) -> None:
+    claim_kafka_input(store, "tocsin.events", 3)
+    settings = replace(web.settings_of(), kafka=KafkaSection(brokers=("127.0.0.1:1",)))
+
+    async def ask(client: httpx.AsyncClient) -> None:
+        for _ in range(2):
+            answer = await client.post("/v1/events", content=b"{}\n", headers=NDJSON)
+            assert (answer.status_code, answer.json()["code"]) == (503, "unwritable")
+            assert "the brokers at 127.0.0.1:1 do not answer" in answer.json()["detail"]
+        checks = {check["name"]: check for check in (await client.get("/readyz")).json()["checks"]}
+        assert checks["store"]["ok"] and not checks["brokers"]["ok"]
+        assert checks["work"]["detail"] == "no work process has been seen; `tocsin worker` starts one"
+        refused = await client.post("/v1/events", content=b"[1", headers=JSON)
+        assert refused.status_code == 400
+
+    asked(store, ask, settings=settings)
+    assert log(store) == b""
+
+
 @pytest.mark.slow
 def test_a_body_that_dawdles_is_given_up(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doors, "IDLE_S", 0.1)
@@ -219,7 +257,7 @@ def test_a_body_that_dawdles_is_given_up(store: Store, monkeypatch: pytest.Monke
         with pytest.raises(ProblemError) as raised:
             await door.take(Request(scope, receive), lambda body: (lines(body), 0))
         assert raised.value.status == 408
-        door.writer.close()
+        await door.close()
 
     asyncio.run(ask())
     assert log(store) == b""
@@ -366,7 +404,10 @@ def test_a_full_disk_acknowledges_nothing_and_is_told(store: Store, monkeypatch:
     async def ask(client: httpx.AsyncClient) -> None:
         nonlocal full
         answer = await client.post("/v1/events", content=b"1\n", headers=NDJSON)
-        assert (answer.status_code, "disk is full" in answer.json()["detail"]) == (503, True)
+        assert (answer.status_code, answer.json()["detail"]) == (
+            503,
+            "the store can't take events now; send it again later",
+        )
         full = False
         assert (await client.post("/v1/events", content=b"2\n", headers=NDJSON)).status_code == 202
         text = (await client.get("/metrics")).text

@@ -1,7 +1,6 @@
 """The feed: each change of a case, a customer or a notice is told once, in the transaction that stores it."""
 
 import json
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,8 @@ NOTHING = Before({}, {}, {})
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as store:
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as store:
         store.claim_mode("live")
         yield store
 
@@ -252,11 +251,9 @@ def test_a_hundred_thousand_customers_are_told_in_one_commit(store: Store) -> No
     rows: list[LedgerRow | Notice] = [a_row(i + 1) for i in range(100_000)]
     commit(store, a_case(), *rows)
     commit(store, *(msgspec.structs.replace(row, state=C.RECOVERED) for row in rows if isinstance(row, LedgerRow)))
-    with sqlite3.connect(store.path) as plain:
-        found = plain.execute(
-            "SELECT type, count(*), min(seq), max(seq) FROM feed GROUP BY type ORDER BY type"
-        ).fetchall()
-    plain.close()
+    counted = "SELECT type, count(*), min(seq), max(seq) FROM feed GROUP BY type ORDER BY type"
+    with store.reading() as connection:
+        found = connection.execute(sa.text(counted)).all()
     assert found == [
         ("case.opened", 1, 1, 1),
         ("customer.affected", 100_000, 2, 100_001),

@@ -375,7 +375,7 @@ def test_only_who_may_read_is_told(store: Store, scope: Scope | None, status: in
 
 
 def test_another_tenants_events_are_not_there(store: Store, reader: dict[str, str]) -> None:
-    with open_store(store.path, tenant="other") as other:
+    with open_store(store.where, tenant="other") as other:
         commit(other, a_case("theirs", tenant="other"))
         assert log.bounds(other) == (1, 1)
     fill(store, 1)

@@ -28,7 +28,7 @@ def live(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tocsin:
 
 
 def copy_of(found: Tocsin) -> Path:
-    return found.db.with_name("copy.db")
+    return Path(found.db.with_name("copy.db"))
 
 
 def tell(found: Tocsin, n: int) -> list[int]:

@@ -19,6 +19,7 @@ from streams.store import Store, open_store, tokens
 from streams.web import guard
 from streams.web.access import Operate, Read, public
 from streams.web.app import create_app
+from streams.web.auth import Auth
 from tests.servers.clocks import HandClock
 from tests.servers.web import client, settings_of, token, web
 
@@ -167,9 +168,28 @@ def test_an_unforeseen_error_says_nothing_of_itself(store: Store, caplog: pytest
 
 
 @pytest.mark.slow
-def test_errors_of_the_store_say_what_to_do(store: Store) -> None:
+def test_errors_of_the_store_say_what_to_do_and_only_the_log_says_where_it_is(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
     answer = ask(store, "GET", "/v1/test/locked")
     assert code(answer) == (503, "unavailable") and answer.headers["retry-after"] == "5"
+    assert answer.json()["detail"] == "the store can't be reached or written now; try again"
+    assert "another process has held the store" in caplog.text
+
+
+@pytest.mark.slow
+def test_a_stranger_is_not_told_where_the_store_is_that_knows_the_tokens(
+    store: Store, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(*_: object) -> None:
+        message = "postgresql://ani@db.internal/shop: the server does not answer"
+        raise UnreachableError(message)
+
+    monkeypatch.setattr(Auth, "identify", away)
+    answer = ask(store, "GET", "/v1/test/json")
+    assert code(answer) == (503, "unavailable")
+    assert "db.internal" not in answer.text
+    assert "db.internal" in caplog.text
 
 
 @pytest.mark.slow

@@ -15,10 +15,12 @@ import sqlalchemy as sa
 from fastapi import FastAPI
 
 from detector.decode.customers import customer_key
+from streams.sections import KafkaSection
 from streams.settings import Settings
 from streams.store import Store, open_store, rows
 from streams.store import tables as t
 from streams.store.directory import CustomerDirectory
+from streams.store.engines import claim_kafka_input
 from streams.web import inbound, problem
 from tests.servers.web import client, settings_of, web
 
@@ -65,7 +67,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
                 row: dict[str, Any] = {"notice": notice, "attempt": 1, "channel": channel, "outcome": "sent"}
                 more = {"at_ms": NOW_MS, "detail": "HTTP 201", "customer": 1, "case_id": "c", "signal": "s"}
                 connection.execute(
-                    rows.upsert(t.delivery), {**row, **more, "reference": reference, "tenant": store.tenant}
+                    rows.upsert(t.delivery), {**row, **more, "reference": reference, "tenant": store.tenant, "n": 0}
                 )
         yield store
 
@@ -337,6 +339,18 @@ def test_stop_through_qontak_by_header_and_by_address(store: Store, settings: Se
     assert not reached(store, "C-1", "whatsapp")
     again = ask(store, settings, f"{QONTAK}/{SECRET}", qontak_message("BERHENTI", "m2"), whole=True)
     assert (again.status_code, again.json()["taken"]) == (200, 1)
+
+
+@pytest.mark.slow
+def test_they_are_taken_while_workers_on_kafka_work_on_the_store_and_no_broker_is_there(
+    store: Store, settings: Settings
+) -> None:
+    claim_kafka_input(store, "tocsin.events", 3)
+    away = replace(settings, kafka=KafkaSection(brokers=("127.0.0.1:1",)))
+    shown = {inbound.SECRET_HEADER: SECRET}
+    answer = ask(store, away, QONTAK, qontak_message("STOP"), shown, whole=True)
+    assert (answer.status_code, answer.json()["taken"]) == (200, 1)
+    assert not reached(store, "C-1", "whatsapp")
 
 
 def test_a_replayed_stop_does_nothing_after_the_customer_came_back(store: Store, settings: Settings) -> None:

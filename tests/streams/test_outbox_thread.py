@@ -1,10 +1,8 @@
 """The notifier in its thread: it sends as things come due, stops cleanly, obeys the kill switch within seconds."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +30,8 @@ def wait_for(condition: Callable[[], bool], seconds: float = 15.0) -> None:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path, customers=60)
+def world(tmp_path: Path, db: str) -> Iterator[World]:
+    world = World(tmp_path, customers=60, db=db)
     yield world
     world.store.close()
 
@@ -41,9 +39,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 class Running:
     """A notifier at work on a world."""
 
-    def __init__(self, world: World, settings: Settings) -> None:
+    def __init__(self, world: World, settings: Settings, **more: Any) -> None:
         self.said: list[str] = []
-        self.thread = NotifierThread(world.store.path, settings, CLOCK, self.said.append)
+        self.thread = NotifierThread(world.db, settings, CLOCK, self.said.append, **more)
         self.thread.start()
 
     def __enter__(self) -> NotifierThread:
@@ -146,7 +144,7 @@ def test_what_hangs_at_the_end_is_left_claimed_and_sent_again_under_the_same_id(
         wait_for(lambda: not running.thread.alive)
         assert world.state(name) == "claimed"
     with http.serving(http.says(204)) as server:
-        with Running(world, sending(tmp_path, webhook(tmp_path, server.url))):
+        with Running(world, sending(tmp_path, webhook(tmp_path, server.url)), lease_ms=500):
             wait_for(lambda: world.state(name) == "sent")
         assert [seen.headers["webhook-id"] for seen in server.seen] == [name]
 
@@ -162,11 +160,9 @@ def test_a_store_that_is_locked_pauses_it_and_loses_nothing(
         running = Running(world, sending(tmp_path, webhook(tmp_path, server.url)))
         with running:
             wait_for(lambda: len(server.seen) == 1)
-            with closing(sqlite3.connect(world.store.path, isolation_level=None)) as other:
-                other.execute("BEGIN IMMEDIATE")
+            with world.store.transaction():
                 wait_for(lambda: any("trying again" in said for said in running.said))
                 assert "the store" in running.thread.status()["error"]
-                other.execute("ROLLBACK")
             wait_for(lambda: set(world.states().values()) == {"sent"})
             assert running.said[-1] == "notifier: going on"
             wait_for(lambda: running.thread.status()["error"] == "")
@@ -203,7 +199,7 @@ def test_a_channel_that_was_stopped_goes_on_once_a_person_resumes_it(
 )
 def test_a_wrong_configuration_is_said_at_the_start(world: World, tmp_path: Path, more: dict[str, Any]) -> None:
     settings = sending(tmp_path, webhook(tmp_path, "http://127.0.0.1:1/", **more))
-    notifier = NotifierThread(world.store.path, settings, CLOCK)
+    notifier = NotifierThread(world.db, settings, CLOCK)
     with pytest.raises(ConfigError, match=r"tocsin.yml: channels.email"):
         notifier.start()
     assert not notifier.alive

@@ -2,6 +2,7 @@
 work.
 """
 
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 
@@ -34,8 +35,9 @@ TENANT = "default"
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as found:
+        yield found
 
 
 def case(number: int, **changes: object) -> Case:
@@ -237,6 +239,7 @@ def test_affected_customers_and_notices_come_once_while_others_come_in(
         assert told == sorted(set(told)) and {c for c in before} <= {c for c, _, _ in told}
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_a_list_of_cases_is_read_from_its_index(store: Store) -> None:
     written(store, *(case(n, opened_ms=n) for n in range(50)))
     asked = list[str]()

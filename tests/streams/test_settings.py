@@ -108,7 +108,7 @@ def test_quiet_hours_can_be_none() -> None:
         ),
         pytest.param(
             "inptu: {}",
-            'inptu: expected one of tenant, budget, input, contacts, notices, calendar, customers, privacy, limits, service, sending, channels or formats, found an unknown field (did you mean "input"?)',
+            'inptu: expected one of tenant, budget, input, contacts, notices, calendar, customers, privacy, limits, service, sending, alertmanager, kafka, channels or formats, found an unknown field (did you mean "input"?)',
             id="unknown section",
         ),
         pytest.param("input: 5", "input: expected a mapping, found 5", id="no section"),

@@ -2,10 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from html import unescape
-from pathlib import Path
 
 import httpx
 import pytest
@@ -24,8 +23,9 @@ OURS = {"Sec-Fetch-Site": "same-origin", "Origin": BASE}
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as found:
+        yield found
 
 
 @pytest.fixture
@@ -156,6 +156,7 @@ def test_signing_in_begins_a_new_session_whatever_cookie_was_there(store: Store,
     run(test)
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_the_store_has_neither_code_nor_cookie(store: Store, clock: HandClock) -> None:
     used, unused = link(store, clock), link(store, clock)
 
@@ -328,9 +329,9 @@ def test_links_and_sessions_are_bounded(store: Store, clock: HandClock) -> None:
 
 def test_a_link_is_one_tenants(store: Store, clock: HandClock) -> None:
     code = link(store, clock)
-    with open_store(store.path, tenant="other") as other:
+    with open_store(store.where, tenant="other") as other:
         assert sign_ins.use_link(other, code, clock.now_ms(), idle_ms=1_000) is None
     opened = sign_ins.use_link(store, code, clock.now_ms(), idle_ms=1_000)
     assert opened is not None
-    with open_store(store.path, tenant="other") as other:
+    with open_store(store.where, tenant="other") as other:
         assert sign_ins.find_session(other, opened[0], clock.now_ms(), idle_ms=1_000) is None

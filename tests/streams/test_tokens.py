@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -16,8 +16,9 @@ NOW = 1_780_000_000_000
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+def store(db: str) -> Iterator[Store]:
+    with open_store(db, create=True) as found:
+        yield found
 
 
 def test_a_token_is_found_by_its_whole_text_only(store: Store) -> None:
@@ -36,6 +37,7 @@ def test_a_token_is_found_by_its_whole_text_only(store: Store) -> None:
         assert tokens.find(store, guess) is None
 
 
+@pytest.mark.parametrize("db", ["sqlite"], indirect=True)
 def test_the_store_has_only_the_hash(store: Store) -> None:
     _, text = tokens.create(store, Scope.ADMIN, "", "cli:eko", NOW)
     secret = text.split("_", 2)[2].encode()
@@ -61,7 +63,7 @@ def test_a_token_expires_and_is_revoked(store: Store) -> None:
 
 def test_another_tenant_does_not_know_it(store: Store) -> None:
     token_id, text = tokens.create(store, Scope.ADMIN, "", "cli:eko", NOW)
-    with open_store(store.path, tenant="other") as other:
+    with open_store(store.where, tenant="other") as other:
         assert tokens.find(other, text) is None and tokens.listed(other) == []
         with pytest.raises(UsageError):
             tokens.revoke(other, token_id, "cli:eko", NOW)

@@ -457,7 +457,7 @@ def test_an_active_webhook_keeps_what_it_waits_for_and_a_stopped_one_nothing(sto
 
 def test_another_tenants_webhook_is_not_there(store: Store) -> None:
     webhook = subscribe(store, "https://hooks.example.com/")
-    with open_store(store.path, tenant="other") as other:
+    with open_store(store.where, tenant="other") as other:
         assert subscriptions.listed(other) == []
         for do in (subscriptions.get, subscriptions.queued):
             if do is subscriptions.get:
@@ -507,7 +507,7 @@ class Hindered(Store):
     """A store on which what was sent can't be written down until the gate opens: the disk is full."""
 
     def __init__(self, store: Store, gate: Gate) -> None:
-        super().__init__(store.engine, store.path, store.tenant)
+        super().__init__(store.engine, store.where, store.tenant)
         self.gate, self.writes = gate, 0
 
     def again(self, busy_ms: int | None = None) -> Store:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from models.simulate import simulate
+from tests.servers import postgres
 
 pytestmark = pytest.mark.slow
 
@@ -48,11 +49,11 @@ class Recording:
     dump: bytes
     summary: dict[str, Any]
 
-    def replay(self, db: Path, *files: str) -> list[str]:
+    def replay(self, db: Path | str, *files: str) -> list[str]:
         named = files or (str(self.folder / "events.ndjson"),)
         return ["replay", "--json", "--config", str(self.folder), "--db", str(db), *named]
 
-    def same(self, db: Path) -> None:
+    def same(self, db: Path | str) -> None:
         assert done("dump", "--db", str(db)) == self.dump
 
 
@@ -87,9 +88,9 @@ def test_a_finished_recording_adds_nothing_when_run_again(recording: Recording) 
     recording.same(db)
 
 
-def test_kill_9_at_random_points_changes_nothing(recording: Recording, tmp_path: Path) -> None:
+def test_kill_9_at_random_points_changes_nothing(recording: Recording, db: str) -> None:
     print(f"seed {SEED}")
-    chance, db = random.Random(SEED), tmp_path / "killed.db"
+    chance = random.Random(SEED)
     env, killed = {"TOCSIN_COMMIT_SECONDS": "0.05", "TOCSIN_BLOCK_BYTES": "65536"}, 0
     while killed < KILLS:
         process = tocsin(*recording.replay(db), env=env)
@@ -106,6 +107,32 @@ def test_kill_9_at_random_points_changes_nothing(recording: Recording, tmp_path:
     print(f"killed {killed} times")
     assert json.loads(done(*recording.replay(db), env=env)) == recording.summary
     recording.same(db)
+
+
+@pytest.mark.postgres
+def test_a_server_that_is_killed_and_started_again_at_random_points_changes_nothing(recording: Recording) -> None:
+    print(f"seed {SEED}")
+    chance, kills = random.Random(SEED), 0
+    env = {"TOCSIN_COMMIT_SECONDS": "0.05", "TOCSIN_BLOCK_BYTES": "65536"}
+    with postgres.running(fsync=True) as server:
+        db = server.store_url()
+        while True:
+            process = tocsin(*recording.replay(db), env=env)
+            try:
+                process.communicate(timeout=chance.uniform(1.5, 4.0) if kills < KILLS else TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                kills += 1
+                _, errors = process.communicate(timeout=TIMEOUT_S)
+                server.start()
+                assert process.returncode in (0, 3), errors.decode()
+                assert errors.count(b"\n") == (1 if process.returncode else 0), errors.decode()
+            if process.returncode == 0:
+                break
+        print(f"killed {kills} times")
+        assert kills, "the run was over before the first kill"
+        assert json.loads(done(*recording.replay(db), env=env)) == recording.summary
+        recording.same(db)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 import os
 import random
 import signal
+import sqlite3
 import subprocess
+import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -13,7 +16,7 @@ import msgspec
 import pytest
 
 from streams.store import open_store
-from tests.servers.service import Service, command, configured, environment, service, stamp, until
+from tests.servers.service import ROOT, Service, command, configured, environment, service, stamp, until
 
 pytestmark = pytest.mark.slow
 
@@ -132,11 +135,24 @@ signals:
 """
 
 
+def stop_between_commits(pid: int, db: Path) -> None:
+    """Stop a process where it does not have the store's write lock: it would keep it."""
+    while True:
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with closing(sqlite3.connect(db, timeout=0.1, isolation_level=None)) as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                return
+        except sqlite3.OperationalError:
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.05)
+
+
 def test_neither_process_waits_for_the_other(tmp_path: Path) -> None:
     config = configured(tmp_path / "config", "input: {window: 5s, lateness: 5s}\n", QUICK)
     with service(tmp_path, config) as running, running.client() as client:
         work = running.child("work")
-        os.kill(work, signal.SIGSTOP)
+        stop_between_commits(work, tmp_path / "service.db")
         try:
             for i in range(20):
                 begun = time.monotonic()
@@ -151,7 +167,7 @@ def test_neither_process_waits_for_the_other(tmp_path: Path) -> None:
         assert running.read(200)["applied"] == {"": 200}
         until(running.ready, "the service is ready again")
         web = running.child("web")
-        os.kill(web, signal.SIGSTOP)
+        stop_between_commits(web, tmp_path / "service.db")
         try:
             before = sum(running.tally().get("windows", {}).values())
             until(
@@ -192,6 +208,25 @@ def test_it_ends_in_time_when_asked_to(tmp_path: Path, number: int, code: int) -
             assert running.stop(number) == code
         assert not any(_alive(pid) for pid in pids)
     assert "Traceback" not in running.errors()
+
+
+def test_a_web_process_that_is_asked_to_end_before_it_listens_ends(tmp_path: Path) -> None:
+    program = [
+        "import os, signal, sys",
+        "from streams.cli.main import main",
+        "from streams.web import server",
+        "made = server.Pulse",
+        "def asked(*given):",
+        "    os.kill(os.getpid(), signal.SIGTERM)",
+        "    return made(*given)",
+        "server.Pulse = asked",
+        "sys.exit(main())",
+    ]
+    words = command("web", "--config", configured(tmp_path / "config"), "--db", tmp_path / "a.db")[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(program), *words], env=environment(), cwd=ROOT, capture_output=True, timeout=25
+    )
+    assert done.returncode == 0 and b"Traceback" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("wrong", ["configuration", "port"])

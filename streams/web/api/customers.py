@@ -74,13 +74,18 @@ async def import_customers(request: Request, principal: Operate) -> Any:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != _CSV:
         raise ProblemError(415, "unsupported-type", f"Content-Type: expected {_CSV}, found {kind or 'none'}")
-    with tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=str(web.store.path.parent)) as file:
+    with tempfile.SpooledTemporaryFile(_MEMORY_BYTES, dir=_folder(web)) as file:
         print_ = await _spooled(request, file, web.settings.service.request_bytes)
 
         async def work() -> Response:
             return await run_in_threadpool(_import, web, principal, file)
 
         return await once(request, print_, work) if KEY_HEADER in request.headers else await work()
+
+
+def _folder(web: Web) -> str | None:
+    """Return where a large file waits: on the store's disk, or where the system keeps such files."""
+    return None if web.store.on_server else str(web.store.path.parent)
 
 
 async def _spooled(request: Request, file: IO[bytes], longest: int) -> bytes:

@@ -51,6 +51,7 @@ class NoticeCountsShown(Shown):
     unknown: int = described("May have gone out: a person decides.")
     holdout: int = described("Customers held out, whatever else was decided on them.")
     compared: int = described("The others, with whom they are compared.")
+    simulated: int = described("Of `sent`: those of a dry run or a recording, which nobody got.")
 
 
 class ComparisonShown(Shown):

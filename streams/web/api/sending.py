@@ -99,7 +99,7 @@ def get_sending(request: Request, principal: Read) -> SendingShown:
     """Show what waits on each channel and why, which limits bind, which channels fail."""
     web = web_of(request)
     now = standing(web.store, web.clock.now_ms())
-    work = next((process for process in now.processes if process.name == WORK), None)
+    work = now.sender
     says: dict[str, Any] = {} if work is None else dict(work.body.get("notifier") or {})
     circuits, stopped = says.get("circuits", {}), says.get("stopped", {})
     channels = sorted({*circuits, *(channel for channel, _ in now.outbox)})

@@ -20,6 +20,7 @@ from jinja2.runtime import Context
 from markupsafe import Markup
 from starlette.requests import HTTPConnection
 
+from streams.feeds.log import bounds
 from streams.outbox.kill_switch import kill_switch
 from streams.store import RECORDING, queries
 from streams.store.tokens import Scope
@@ -86,9 +87,13 @@ def _csrf_field(context: Context) -> Markup:
 
 
 def viewer_for(request: Request) -> Viewer:
-    """Return how this page is to be told; its now is the moment, or the end of a recording."""
+    """Return how this page is to be told; its now is the moment, or the end of a recording.
+
+    Ask before anything is read that the page shows: what happens after `feed_seq` the page hears of by itself.
+    """
     web = web_of(request)
-    return viewer_of(request, web.settings.config.policy.default_time_zone, now_of(web))
+    _, newest = bounds(web.store)
+    return viewer_of(request, web.settings.config.policy.default_time_zone, now_of(web), newest)
 
 
 def now_of(web: Web) -> int:

@@ -29,9 +29,11 @@ class Viewer:
     theme: Theme
     now_ms: int
     """What times are told against: the moment, or the end of a recording."""
+    feed_seq: int = 0
+    """The feed's newest event when the page was begun: what comes after it may not be on the page."""
 
 
-def viewer_of(request: HTTPConnection, default_zone: str, now_ms: int) -> Viewer:
+def viewer_of(request: HTTPConnection, default_zone: str, now_ms: int, feed_seq: int = 0) -> Viewer:
     """Return how this browser wants to see things."""
     zone = request.cookies.get(ZONE_COOKIE, "").replace("%2F", "/")[:_ZONE_LENGTH]
     theme = request.cookies.get(THEME_COOKIE, "")
@@ -40,6 +42,7 @@ def viewer_of(request: HTTPConnection, default_zone: str, now_ms: int) -> Viewer
         zone=zone if known(zone) else default_zone if known(default_zone) else "UTC",
         theme=theme if theme in THEMES else "auto",
         now_ms=now_ms,
+        feed_seq=feed_seq,
     )
 
 

@@ -5,6 +5,8 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
+from streams.store.kinds import Text
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -30,39 +32,39 @@ def _fill_cases() -> None:
 def upgrade() -> None:
     op.create_table(
         "withdrawn",
-        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
         sa.Column("key", sa.BigInteger(), nullable=False),
-        sa.Column("channel", sa.Text(), nullable=False),
+        sa.Column("channel", Text, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "key", "channel"),
         sqlite_with_rowid=False,
     )
     op.create_table(
         "audit",
-        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("what", sa.Text(), nullable=False),
-        sa.Column("target", sa.Text(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("who", Text, nullable=False),
+        sa.Column("what", Text, nullable=False),
+        sa.Column("target", Text, nullable=False),
+        sa.Column("detail", Text, nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "seq"),
     )
     op.create_table(
         "feed",
-        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
-        sa.Column("type", sa.Text(), nullable=False),
-        sa.Column("subject", sa.Text(), nullable=False),
+        sa.Column("type", Text, nullable=False),
+        sa.Column("subject", Text, nullable=False),
         sa.Column("data", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "seq"),
     )
     op.create_table(
         "idempotency",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
+        sa.Column("who", Text, nullable=False),
+        sa.Column("key", Text, nullable=False),
         sa.Column("request", sa.LargeBinary(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("status", sa.Integer(), nullable=False),
@@ -74,8 +76,8 @@ def upgrade() -> None:
 
     op.create_table(
         "process",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
+        sa.Column("name", Text, nullable=False),
         sa.Column("pid", sa.BigInteger(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("body", sa.LargeBinary(), nullable=False),
@@ -83,11 +85,11 @@ def upgrade() -> None:
     )
     op.create_table(
         "session",
-        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("csrf", sa.Text(), nullable=False),
+        sa.Column("who", Text, nullable=False),
+        sa.Column("scope", Text, nullable=False),
+        sa.Column("csrf", Text, nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("seen_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
@@ -95,21 +97,21 @@ def upgrade() -> None:
     )
     op.create_table(
         "sign_in",
-        sa.Column("tenant", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("scope", Text, nullable=False),
+        sa.Column("who", Text, nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "hash"),
     )
     op.create_table(
         "token",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
+        sa.Column("id", Text, nullable=False),
         sa.Column("hash", sa.LargeBinary(), nullable=False),
-        sa.Column("scope", sa.Text(), nullable=False),
-        sa.Column("name", sa.Text(), nullable=False),
-        sa.Column("by", sa.Text(), nullable=False),
+        sa.Column("scope", Text, nullable=False),
+        sa.Column("name", Text, nullable=False),
+        sa.Column("by", Text, nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("expires_ms", sa.BigInteger(), nullable=True),
         sa.Column("used_ms", sa.BigInteger(), nullable=True),
@@ -118,29 +120,29 @@ def upgrade() -> None:
     )
     op.create_table(
         "webhook",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("url", sa.Text(), nullable=False),
-        sa.Column("types", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
+        sa.Column("id", Text, nullable=False),
+        sa.Column("url", Text, nullable=False),
+        sa.Column("types", Text, nullable=False),
         sa.Column("secrets", sa.LargeBinary(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
-        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("state", Text, nullable=False),
+        sa.Column("reason", Text, nullable=False),
         sa.Column("from_seq", sa.BigInteger(), nullable=False),
         sa.Column("created_ms", sa.BigInteger(), nullable=False),
         sa.Column("delivered_ms", sa.BigInteger(), nullable=True),
         sa.Column("failing_ms", sa.BigInteger(), nullable=True),
-        sa.Column("answer", sa.Text(), nullable=False),
+        sa.Column("answer", Text, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_table(
         "webhook_queue",
-        sa.Column("tenant", sa.Text(), nullable=False),
-        sa.Column("webhook", sa.Text(), nullable=False),
+        sa.Column("tenant", Text, nullable=False),
+        sa.Column("webhook", Text, nullable=False),
         sa.Column("seq", sa.BigInteger(), nullable=False),
-        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("state", Text, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("due_ms", sa.BigInteger(), nullable=False),
-        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("detail", Text, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "webhook", "seq"),
     )
     with op.batch_alter_table("webhook_queue", schema=None) as batch_op:
@@ -150,16 +152,19 @@ def upgrade() -> None:
         failing = sa.Column("still_failing", sa.BigInteger(), server_default="0", nullable=False)
         batch_op.add_column(failing, insert_before="body")
         for name in ("assignee", "signals", "search"):
-            batch_op.add_column(sa.Column(name, sa.Text(), server_default="", nullable=False), insert_before="body")
+            batch_op.add_column(sa.Column(name, Text, server_default="", nullable=False), insert_before="body")
     _fill_cases()
-    listed = ["tenant", "opened_ms", "id", "state", "mode", "severity", "onset_ms", "still_failing", "assignee"]
-    op.create_index("cases_listed", "cases", [*listed, "signals"], unique=False)
+    if op.get_bind().dialect.name == "sqlite":
+        listed = ["tenant", "opened_ms", "id", "state", "mode", "severity", "onset_ms", "still_failing", "assignee"]
+        op.create_index("cases_listed", "cases", [*listed, "signals"], unique=False)
+    else:
+        op.create_index("cases_opened", "cases", ["tenant", "opened_ms", "id"], unique=False)
 
     with op.batch_alter_table("delivery", schema=None) as batch_op:
         batch_op.add_column(sa.Column("customer", sa.BigInteger(), server_default="0", nullable=False))
-        batch_op.add_column(sa.Column("case_id", sa.Text(), server_default="", nullable=False))
-        batch_op.add_column(sa.Column("signal", sa.Text(), server_default="", nullable=False))
-        batch_op.add_column(sa.Column("reference", sa.Text(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("case_id", Text, server_default="", nullable=False))
+        batch_op.add_column(sa.Column("signal", Text, server_default="", nullable=False))
+        batch_op.add_column(sa.Column("reference", Text, server_default="", nullable=False))
         batch_op.create_index("delivery_by_reference", ["tenant", "reference"], unique=False)
         batch_op.create_index("delivery_by_time", ["tenant", "channel", "at_ms"], unique=False)
         batch_op.create_index("delivery_by_customer", ["tenant", "customer", "at_ms"], unique=False)
@@ -169,9 +174,9 @@ def upgrade() -> None:
 
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.add_column(sa.Column("customer", sa.BigInteger(), server_default="0", nullable=False))
-        batch_op.add_column(sa.Column("case_id", sa.Text(), server_default="", nullable=False))
-        batch_op.add_column(sa.Column("signal", sa.Text(), server_default="", nullable=False))
-        batch_op.add_column(sa.Column("kind", sa.Text(), server_default="", nullable=False))
+        batch_op.add_column(sa.Column("case_id", Text, server_default="", nullable=False))
+        batch_op.add_column(sa.Column("signal", Text, server_default="", nullable=False))
+        batch_op.add_column(sa.Column("kind", Text, server_default="", nullable=False))
         batch_op.add_column(sa.Column("rank", sa.BigInteger(), server_default="0", nullable=False))
         batch_op.add_column(sa.Column("at_ms", sa.BigInteger(), server_default="0", nullable=False))
         batch_op.drop_index("outbox_due")

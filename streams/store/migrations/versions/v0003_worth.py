@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from streams.store.kinds import Text
+
 revision = "0003"
 down_revision = "0002"
 branch_labels = None
@@ -11,7 +13,7 @@ depends_on = None
 
 def upgrade() -> None:
     with op.batch_alter_table("customer", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("tier", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("tier", Text, nullable=True))
         batch_op.add_column(sa.Column("contract_value_milli", sa.BigInteger(), nullable=True))
     with op.batch_alter_table("ledger", schema=None) as batch_op:
         batch_op.add_column(sa.Column("loss_milli", sa.BigInteger(), server_default="0", nullable=False))

@@ -1,10 +1,10 @@
-// Live parts. A page says what it follows by <meta name="follow" content="types" data-case="…">; at an event the same
-// address is fetched again, and every [data-part] is replaced by its new self (by id), unless somebody types in it.
+// Live parts. A page says what it follows, and from where on, by
+// <meta name="follow" content="types" data-case="…" data-after="number">; at an event the same address is fetched again, and every [data-part] is replaced by its new self (by id), unless somebody types in it.
 // A list ([data-rows]) is kept in place by rows.js.
 import { merge } from "./rows.js";
 import { refresh } from "./times.js";
 
-const SOON_MS = 120, LEAST_MS = 400;
+const SOON_MS = 120, LEAST_MS = 400, AGAIN_MS = 5000;
 
 export async function reload() {
   const answer = await fetch(location.href, { headers: { Accept: "text/html" }, credentials: "same-origin" });
@@ -36,7 +36,7 @@ export function live() {
     waiting = 0;
     if (running) return void (again = true);
     running = true;
-    try { await reload(); say("on"); } catch { say("stale"); }
+    try { await reload(); say("on"); } catch { say("stale"); setTimeout(soon, AGAIN_MS); }
     last = Date.now();
     running = false;
     if (again) { again = false; soon(); }
@@ -53,12 +53,15 @@ export function live() {
     source.onerror = () => {
       broke = true;
       say("off");
-      if (source.readyState === EventSource.CLOSED) setTimeout(begin, 5000);
+      if (source.readyState === EventSource.CLOSED) setTimeout(anew, AGAIN_MS);
     };
     for (const type of follow.content.split(",")) source.addEventListener(type, soon);
-    source.addEventListener("feed.gap", () => { source.close(); broke = true; begin(); });
+    source.addEventListener("feed.gap", () => { source.close(); anew(); });
   };
+  // From now on, with a fresh page: what the first one was followed from may not be kept any more.
+  const anew = () => { broke = true; query.delete("after"); begin(); };
+  query.set("after", follow.dataset.after);  // what happened since the page was made, too
   begin();
   addEventListener("pagehide", () => source.close());
-  addEventListener("pageshow", (event) => { if (event.persisted) { broke = true; begin(); } });
+  addEventListener("pageshow", (event) => { if (event.persisted) anew(); });
 }

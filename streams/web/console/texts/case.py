@@ -40,6 +40,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "case.number.hit": ("{n} was hit|{n} were hit", "{n} terdampak"),
     "case.number.failing": ("{n} still fails|{n} still fail", "{n} masih gagal"),
     "case.number.told": ("{n} has been told|{n} have been told", "{n} sudah diberi tahu"),
+    "case.number.would": (
+        "{n} would have been told (dry run)|{n} would have been told (dry run)",
+        "{n} akan diberi tahu (uji coba)",
+    ),
     "case.number.called": ("{n} called|{n} called", "{n} menghubungi kita"),
     "case.loss": ("What failed was worth about {amount}.", "Nilai yang gagal sekitar {amount}."),
     "case.nobody_named": ("Nobody can be named.", "Tidak ada pelanggan yang dapat disebut."),
@@ -457,6 +461,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "story.comment.do": ("Comment", "Kirim"),
     "story.machine": ("Tocsin", "Tocsin"),
     "story.told": ("{n} told|{n} told", "{n} diberi tahu"),
+    "story.would": (
+        "{n} would have been told (dry run)|{n} would have been told (dry run)",
+        "{n} akan diberi tahu (uji coba)",
+    ),
     "story.held_back": ("{n} held|{n} held", "{n} ditahan"),
     "story.opened": ("case opened", "membuka kasus"),
     "story.joined": ("another signal joined", "sinyal lain bergabung"),

@@ -15,8 +15,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Proses pengirim tidak terdengar sejak {at}: tidak ada yang keluar.",
     ),
     "sending.never": (
-        "No process that sends has been heard of: nothing goes out. `tocsin run` starts one.",
-        "Belum ada proses pengirim: tidak ada yang keluar. `tocsin run` menjalankannya.",
+        "No process that sends has been heard of: nothing goes out. `tocsin run` starts one, or `tocsin notifier`.",
+        "Belum ada proses pengirim: tidak ada yang keluar. `tocsin run` menjalankannya, atau `tocsin notifier`.",
     ),
     "sending.error": ("The process that sends waits: {error}", "Proses pengirim menunggu: {error}"),
     "sending.down": ("Nothing gets through by {channel}.", "Tidak ada yang tembus lewat {channel}."),
@@ -149,7 +149,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The connection broke or the service stopped while these were handed over. Look with the provider, then say "
         "what is true. “Send again” may tell somebody twice.",
         "Koneksi putus atau layanan berhenti saat pesan ini diserahkan. Periksa di penyedia, lalu pilih yang benar. "
-        "“Kirim lagi” bisa membuat orang menerima dua kali.",
+        "“Kirim lagi” bisa membuat orang menerima dua kali. Keterangan di sampingnya adalah alasan pesan tidak dikirim "
+        "ulang dengan sendirinya.",
     ),
     "settle.sent": ("It arrived", "Sudah sampai"),
     "settle.failed": ("It did not; leave it", "Tidak sampai; biarkan"),

@@ -94,7 +94,7 @@ def answer(case: Case, viewer: Viewer) -> Answer:
         numbers = (
             Number("hit", affected.confirmed + affected.likely, "all"),
             Number("failing", affected.still_failing, "still_failing"),
-            Number("told", case.notices.told, "told"),
+            Number("would" if case.notices.dry else "told", case.notices.told, "told"),
             Number("called", case.contacts, "called"),
         )
     elif case.accounts:

@@ -13,7 +13,6 @@ from streams.settings import Settings
 from streams.store import RECORDING, Store, outgoing
 from streams.store.outgoing import DAY_MS, Held, Outcomes, Queue
 from streams.store.standing import FRESH_MS, Process, standing
-from streams.web.metrics import WORK
 
 DOWN = ("open", "half-open", "stopped")
 LIST_STATES = ("waiting", "claimed", "unknown", "failed", "sent", "suppressed")
@@ -133,7 +132,7 @@ class Sending:
 def sending(store: Store, settings: Settings, now_ms: int) -> Sending:
     """Return how sending stands at a moment."""
     now = standing(store, now_ms)
-    work = next((process for process in now.processes if process.name == WORK), None)
+    work = now.sender
     says: Mapping[str, Any] = {} if work is None else work.body.get("notifier") or {}
     queues = outgoing.queues(store, now_ms)
     used = settings.config.policy.channels

@@ -61,7 +61,8 @@ def _lines(
             continue
         counts = [match for entry in stretch if (match := _NOTICES.fullmatch(entry.detail))]
         told, held = (sum(int(match[name]) for match in counts) for name in ("told", "held"))
-        parts = [text(f"story.{key}", language, n=n) for key, n in (("told", told), ("held_back", held)) if n]
+        said = "would" if case is not None and case.notices.dry else "told"
+        parts = [text(f"story.{key}", language, n=n) for key, n in ((said, told), ("held_back", held)) if n]
         last_ms = stretch[-1].at_ms
         yield Line(stretch[0].at_ms, last_ms if len(stretch) > 1 else None, "", ", ".join(parts), "")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+from detector.config import Policy
 from detector.desk.records import CustomerState, Kind, NoticeState
 from streams.store import pages
 from streams.store import tables as t
@@ -27,7 +28,8 @@ class Group:
     channel
         None where there is none.
     over
-        Looked at now they would not be sent any more: the customer got through, called, or it is too long ago.
+        Looked at now they would not be sent any more: the customer got through, called, it is too long ago, or what
+        came since makes it too unlikely that the problem hit them.
     """
 
     channel: str | None
@@ -36,19 +38,14 @@ class Group:
     over: bool = False
 
 
-def waiting_for_a_person(store: Store, case: str, now_ms: int, in_contact_ms: int) -> list[Group]:
-    """Return the notices of a case that wait for its approval, by channel and the customers' time zone.
-
-    Parameters
-    ----------
-    in_contact_ms : int
-        Who called since so long ago is not told.
-    """
+def waiting_for_a_person(store: Store, case: str, now_ms: int, policy: Policy) -> list[Group]:
+    """Return the notices of a case that wait for its approval, by channel and the customers' time zone."""
     notice, row = t.notices.c, t.ledger.c
     over = sa.or_(
         row.state == CustomerState.RECOVERED.value,
         row.withdrawn == 1,
-        row.contact_ms > now_ms - in_contact_ms,
+        row.probability < policy.min_probability,
+        row.contact_ms > now_ms - policy.hold_in_contact_ms,
         notice.stale_ms < now_ms,
     )
     is_over = sa.case((over, 1), else_=0).label("over")

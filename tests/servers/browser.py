@@ -83,6 +83,7 @@ def payments(
     customers: int = 1_200,
     ago: int = 0,
     prefix: str = "e",
+    now_ms: int | None = None,
 ) -> bytes:
     """Return two and a half hours of payments up to now; at the end each bank declines this share of its own.
 
@@ -92,9 +93,11 @@ def payments(
         They end so many minutes before now.
     prefix
         Of the events' ids.
+    now_ms
+        The clock's where not given.
     """
     chance, lines = random.Random(f"7{prefix}" if prefix != "e" else 7), list[bytes]()
-    now_ms = time.time_ns() // 1_000_000 - ago * MINUTE_MS  # noqa: TID251
+    now_ms = (time.time_ns() // 1_000_000 if now_ms is None else now_ms) - ago * MINUTE_MS  # noqa: TID251
     names = ("BCA", "BNI", "BRI", "Mandiri", "Permata")
     for minute in range(history):
         start_ms = now_ms - (history - minute) * MINUTE_MS

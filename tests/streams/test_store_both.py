@@ -105,7 +105,7 @@ def test_every_question_is_answered_alike(both: tuple[Store, Store], shop: Shop)
         yield "held", (outgoing.held(store), outgoing.held_page(store, "quiet-hours"))
         yield "outcomes", outgoing.outcomes(store, ["whatsapp", "email"], START_MS)
         yield "gone out", outgoing.gone_out(store, ["whatsapp"], now_ms).customers_day
-        yield "outlook", outlook.waiting_for_a_person(store, case, now_ms, HOUR_MS)
+        yield "outlook", outlook.waiting_for_a_person(store, case, now_ms, config.policy)
         yield "told", outlook.told_and_waiting(store, case)
         yield "spending", spending.spending(store, config, now_ms)
         yield "standing", standing(store, now_ms).cases and None

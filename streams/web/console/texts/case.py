@@ -124,9 +124,9 @@ TEXTS: dict[str, tuple[str, str]] = {
         "{n} tidak punya kanal yang disetujui, dan tidak diberi tahu.",
     ),
     "ask.approve.over": (
-        "{n} more has got through or called meanwhile, and is not told.|{n} more have got through or called meanwhile, "
-        "and are not told.",
-        "{n} lainnya sudah berhasil atau menghubungi kita, dan tidak diberi tahu.",
+        "{n} more has got through or called meanwhile, or is unlikely to have been hit, and is not told.|{n} more have "
+        "got through or called meanwhile, or are unlikely to have been hit, and are not told.",
+        "{n} lainnya sudah berhasil, menghubungi kita, atau kecil kemungkinan terdampak, dan tidak diberi tahu.",
     ),
     "ask.approve.later": (
         "Whoever is hit later is told as well. Each is checked again at the moment of sending; who got through "

@@ -89,7 +89,7 @@ class Telling:
     ----------
     by_channel
         Who waits for it, by the channel that they would be told on; those with none are in `nobody`, those who got
-        through, called, or failed too long ago are in `over`.
+        through, called, failed too long ago or are unlikely to have been hit are in `over`.
     quiet
         Of them, those whose quiet hours hold now, and when the first of these end.
     """
@@ -105,7 +105,7 @@ class Telling:
 
 def telling(store: Store, case: Case, policy: Policy, now_ms: int) -> Telling:
     """Return what approving a case would send, as far as it is known before each is looked at anew."""
-    found = waiting_for_a_person(store, case.id, now_ms, policy.hold_in_contact_ms)
+    found = waiting_for_a_person(store, case.id, now_ms, policy)
     return _telling(found, policy, now_ms)
 
 

@@ -14,8 +14,8 @@ from streams.outbox.provider_template import parse_provider_template
 from streams.outbox.smtp_replies import Stage, judged
 from streams.outbox.whatsapp_rules import body_problems, marketing
 from streams.sections import checked, parse_document
-from streams.store import open_store
 from streams.yamlfile import parse_yaml
+from tests.servers.stores import new_store
 
 PAGE = (Path(__file__).parents[1] / "docs" / "notices.md").read_text("utf-8")
 BLOCKS: list[Any] = [parse_yaml(block, "notices.md") for block in re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)]
@@ -68,7 +68,7 @@ def test_what_is_said_of_a_mail_servers_answers_holds() -> None:
 
 @pytest.mark.slow
 def test_the_file_of_the_kill_switch_is_named_as_it_is(tmp_path: Path) -> None:
-    with open_store(tmp_path / "tocsin.db", create=True) as store:
+    with new_store(tmp_path / "tocsin.db") as store:
         assert not kill_switch(store).on
         assert "`tocsin.db.kill`" in PAGE
         (tmp_path / "tocsin.db.kill").touch()

@@ -1,6 +1,7 @@
 """The three engines chained: what comes out is a function of the log alone."""
 
 import json
+from functools import cache
 
 import msgspec
 import pytest
@@ -20,7 +21,6 @@ from tests.detector.counting import SHARE, SILENCE, T0
 from tests.detector.piping import CONFIG, KEY, Kept, Nothing, decided, play, traffic
 
 LINES = traffic(220)
-WHOLE = decided(play(LINES)[0])
 
 
 @pytest.mark.slow
@@ -43,6 +43,11 @@ def test_a_problem_becomes_a_case_with_its_cause_and_its_customers() -> None:
     assert len(found) <= len(failed) / 0.95
 
 
+@cache
+def whole() -> bytes:
+    return decided(play(LINES)[0])
+
+
 def ms_of(text: str) -> int:
     value = iso_ms(text, None)
     assert value is not None
@@ -53,8 +58,8 @@ def ms_of(text: str) -> int:
 @given(st.lists(st.integers(0, len(LINES)), max_size=8))
 @settings(max_examples=8, deadline=None)
 def test_the_same_log_gives_the_same_decisions_however_it_is_cut_and_restarted(cuts: list[int]) -> None:
-    assert decided(play(LINES, cuts)[0]) == WHOLE
-    assert decided(play(LINES, cuts, restart=True)[0]) == WHOLE
+    assert decided(play(LINES, cuts)[0]) == whole()
+    assert decided(play(LINES, cuts, restart=True)[0]) == whole()
 
 
 @pytest.mark.slow

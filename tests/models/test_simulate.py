@@ -306,6 +306,7 @@ def test_one_person_does_something_a_few_times_a_day() -> None:
     assert max(each.values()) > 6 * mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("language", "sentence"),
     [

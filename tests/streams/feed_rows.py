@@ -23,14 +23,15 @@ from detector.pipeline import Effects
 from detector.signals import Mode, Severity
 from detector.watch.anomaly import Cause
 from streams.feeds.log import bounds
-from streams.store import LIVE, Commit, Store, open_store
+from streams.store import LIVE, Commit, Store
 from streams.store.feedtypes import TYPES
+from tests.servers.stores import new_store
 
 NOW_MS = 1_772_416_800_000
 
 
 def live_store(path: Path, key: bytes | None = None) -> Store:
-    store = open_store(path, tenant="default", create=True, customer_key=key)
+    store = new_store(path, tenant="default", customer_key=key)
     store.claim_mode(LIVE)
     return store
 

@@ -29,9 +29,9 @@ from detector.signals import Condition, Measure, Mode, Severity, Signal
 from streams.outbox.channel import Line, OnUnknown, Outcome, Outgoing, Sent
 from streams.outbox.notifier import Notifier
 from streams.sections import SendingSection
-from streams.store import open_store
 from streams.store import tables as t
 from streams.store.directory import CustomerDirectory
+from tests.servers.stores import new_store
 
 NOW_MS = 1_772_416_800_000  # 09:00 in Jakarta
 HOUR_MS = 3_600_000
@@ -146,7 +146,7 @@ class World:
 
     def __init__(self, folder: Path, customers: int = 3, policy: Policy | None = None, db: str | None = None) -> None:
         self.db = db or str(folder / "tocsin.db")
-        self.store = open_store(self.db, create=True)
+        self.store = new_store(self.db)
         self.directory = CustomerDirectory(self.store)
         file = folder / "customers.csv"
         people = (f"C-{i},Budi {i},b{i}@example.com,+62812345{i:05},all" for i in range(customers))

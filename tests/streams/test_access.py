@@ -18,6 +18,7 @@ from streams.store.tokens import ALLOWS, Scope
 from streams.web.access import PUBLIC, Policy, Read, check_policies, needs, policies, public
 from streams.web.app import create_app
 from tests.servers.clocks import HandClock
+from tests.servers.stores import new_store
 from tests.servers.web import app, client, token, web
 
 ROLES = ("nobody", *Scope, "expired", "revoked", "guess", "another tenant's")
@@ -26,14 +27,14 @@ ROLES = ("nobody", *Scope, "expired", "revoked", "guess", "another tenant's")
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return open_store(tmp_path_factory.mktemp("access") / "tocsin.db", create=True)
+    return new_store(tmp_path_factory.mktemp("access") / "tocsin.db")
 
 
 def all_routes() -> list[tuple[str, str, str]]:
     """Return method, path and policy of every route of the real app."""
     import tempfile
 
-    with tempfile.TemporaryDirectory() as folder, open_store(Path(folder) / "tocsin.db", create=True) as store:
+    with tempfile.TemporaryDirectory() as folder, new_store(Path(folder) / "tocsin.db") as store:
         found = policies(app(store))
     return sorted((method, policy.path, policy.allowed) for policy in found for method in policy.methods)
 
@@ -294,7 +295,7 @@ def test_another_tenants_ids_are_not_there(store: Store) -> None:
 
 
 def test_the_audit_log_comes_in_pages(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "tocsin.db", create=True)
+    store = new_store(tmp_path / "tocsin.db")
     for n in range(5):
         with store.transaction() as connection:
             audit.record(connection, "default", "cli:eko", f"done-{n}", "", "", n)
@@ -316,7 +317,7 @@ def test_the_audit_log_comes_in_pages(tmp_path: Path) -> None:
 
 
 def test_who_is_refused_stands_in_the_audit_log_and_a_flood_is_a_number(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "tocsin.db", create=True)
+    store = new_store(tmp_path / "tocsin.db")
     clock = HandClock()
     read = token(store, Scope.READ, now_ms=clock.now_ms())
 

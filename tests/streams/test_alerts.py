@@ -21,10 +21,11 @@ from streams.cli.main import main
 from streams.clock import SystemClock
 from streams.sections import AlertmanagerSection, parse_document
 from streams.settings import Settings, load
-from streams.store import LIVE, Store, open_store
+from streams.store import LIVE, Store
 from streams.store.standing import speak
 from tests.servers.http import Seen, certificate, free_port, hangs, says, serving
 from tests.servers.service import configured, until
+from tests.servers.stores import new_store
 from tests.streams.feed_rows import NOW_MS, a_case, commit, live_store
 
 LATER_MS = NOW_MS + 60_000
@@ -273,7 +274,7 @@ def test_a_case_is_told_at_once_and_again_until_it_is_over(store: Store, tmp_pat
 
 @pytest.mark.slow
 def test_a_restart_resolves_nothing_and_resolves_what_ended_meanwhile(db: str, tmp_path: Path) -> None:
-    with open_store(db, create=True) as store:
+    with new_store(db) as store:
         store.claim_mode(LIVE)
         commit(store, a_case("a"), a_case("b"))
         with serving(says(200)) as server, sending(store, tmp_path, server.url, dimensions=["bank"]):

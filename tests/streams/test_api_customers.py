@@ -19,6 +19,7 @@ from streams.store import tables as t
 from streams.store.directory import CustomerDirectory
 from streams.store.tokens import Scope
 from tests.servers.asking import Asking, asking
+from tests.servers.stores import new_store
 
 ANI: dict[str, Any] = {
     "name": "Ani",
@@ -32,7 +33,7 @@ CSV = {"Content-Type": "text/csv"}
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as found:
+    with new_store(db) as found:
         yield found
 
 

@@ -18,13 +18,14 @@ from streams.store import tables as t
 from streams.store.standing import speak
 from streams.store.tokens import Scope
 from tests.servers.asking import Asking, asking
+from tests.servers.stores import new_store
 from tests.streams.test_pages import case as a_case
 from tests.streams.test_pages import notice
 
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as found:
+    with new_store(db) as found:
         yield found
 
 

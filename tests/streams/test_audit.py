@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from streams.store import Store, audit, open_store
 from streams.store import tables as t
+from tests.servers.stores import new_store
 from tests.streams.commands import Tocsin
 
 NOW = 1_780_000_000_000
@@ -17,7 +18,7 @@ NOW = 1_780_000_000_000
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as found:
+    with new_store(db) as found:
         yield found
 
 
@@ -90,7 +91,7 @@ def test_each_tenant_has_a_log_of_its_own(store: Store) -> None:
 @given(text=st.text(max_size=700))
 def test_any_text_is_one_printable_line(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.db"
-    with open_store(path, create=True) as store:
+    with new_store(path) as store:
         with store.transaction() as connection:
             audit.record(connection, "default", text, "said", text, text, NOW)
         entry = audit.newest(store, limit=1)[0]
@@ -109,7 +110,7 @@ def test_pages_of_the_log_follow_each_other(store: Store) -> None:
 
 def test_the_command_shows_and_checks_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tocsin = Tocsin(tmp_path / "tocsin.db", capsys)
-    store = open_store(tocsin.db, create=True)
+    store = new_store(tocsin.db)
     assert "Nothing was noted" in tocsin("audit")
     record(store, "a\x1b[31m", "b")
     found = tocsin.json("audit", "--limit", "1")

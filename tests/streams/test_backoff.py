@@ -7,11 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.store import audit, open_store
+from streams.store import audit
 from streams.web import backoff, notes
 from streams.web.backoff import Backoff
 from streams.web.notes import Notes
 from tests.servers.clocks import HandClock
+from tests.servers.stores import new_store
 
 
 def test_the_wait_doubles_up_to_five_minutes_and_is_forgotten() -> None:
@@ -87,7 +88,7 @@ def test_a_wait_always_ends(steps: list[tuple[str, bool, float]]) -> None:
 
 @pytest.mark.slow
 def test_a_flood_of_refusals_is_a_few_rows(tmp_path: Path) -> None:
-    store, clock = open_store(tmp_path / "tocsin.db", create=True), HandClock()
+    store, clock = new_store(tmp_path / "tocsin.db"), HandClock()
     found = Notes(store, clock)
     for _ in range(5_000):
         found.refused("nobody", "token.unknown", "")
@@ -106,7 +107,7 @@ def test_a_flood_of_refusals_is_a_few_rows(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_what_waits_is_bounded_while_the_store_is_held(tmp_path: Path) -> None:
-    store = open_store(tmp_path / "tocsin.db", create=True)
+    store = new_store(tmp_path / "tocsin.db")
     found, go = Notes(store, HandClock()), threading.Event()
     done: list[int] = []
     found.write(lambda: go.wait(20))

@@ -32,9 +32,10 @@ from streams.clock import SystemClock
 from streams.engines.metering import Meter, metrics_of
 from streams.engines.session import session
 from streams.metrics import METRICS, Kind, Metrics, Spent, serving
-from streams.store import Store, open_store
+from streams.store import Store
 from streams.store.spending import period_start_ms, spending
 from tests.detector.desk_world import anomaly
+from tests.servers.stores import new_store
 from tests.streams.shop import BANKS, START_MS, Shop
 
 MONDAY_MS = 1_772_409_600_000
@@ -65,7 +66,7 @@ def case(id: str, at_ms: int, verdict: Verdict | None = None, **changes: Any) ->
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as made:
+    with new_store(tmp_path / "tocsin.db") as made:
         yield made
 
 
@@ -188,7 +189,7 @@ def test_the_budget_is_shown_for_people(tocsin: Tocsin) -> None:
 
 
 def test_before_the_first_event_no_threshold_is_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    open_store(tmp_path / "new.db", create=True).close()
+    new_store(tmp_path / "new.db").close()
     empty = Tocsin(tmp_path / "new.db", capsys)
     empty("budget", exits=2)
     assert "has seen no events yet" in empty.err

@@ -17,6 +17,7 @@ from streams.store import open_store
 from streams.store import tables as t
 from streams.store.engines import claim_kafka_input
 from streams.store.standing import speak
+from tests.servers.stores import new_store
 from tests.streams.commands import Tocsin
 from tests.streams.shop import Shop
 
@@ -154,7 +155,7 @@ def test_an_admin_token_that_others_can_read_is_wrong(tocsin: Tocsin) -> None:
 
 def test_a_store_whose_engines_run_on_kafka_is_asked_for_its_workers(tmp_path: Path, tocsin: Tocsin) -> None:
     tocsin.db = tmp_path / "kafka.db"
-    with open_store(tocsin.db, create=True) as store:
+    with new_store(tocsin.db) as store:
         claim_kafka_input(store, "tocsin.events", 6)
         os.chmod(tocsin.db, 0o600)
         found = run(tocsin)

@@ -14,6 +14,7 @@ from streams.engines.lock import only_runner
 from streams.engines.session import session
 from streams.store import open_store, queries
 from streams.store.documents import dump
+from tests.servers.stores import new_store
 from tests.streams.commands import Tocsin
 from tests.streams.shop import BROKEN, MINUTES, START_MS, Shop, lines
 from tests.streams.shop import rfc3339 as stamp
@@ -155,7 +156,7 @@ def test_what_is_told_before_the_first_replay_counts_from_its_first_window(empty
 
 
 def test_a_store_without_events_asks_for_a_configuration(empty: Tocsin) -> None:
-    open_store(empty.db, create=True).close()
+    new_store(empty.db).close()
     empty("fact", "maintenance", "--for", "2h", exits=2)
     assert "give --config DIR, and the first replay takes the fact first" in empty.err
 

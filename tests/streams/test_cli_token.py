@@ -10,13 +10,14 @@ from streams.store import audit, open_store, sign_ins, tokens
 from streams.store.standing import FRESH_MS, speak
 from streams.web.app import create_app
 from tests.servers.clocks import HandClock
+from tests.servers.stores import new_store
 from tests.servers.web import client, web
 from tests.streams.commands import Tocsin
 
 
 @pytest.fixture
 def tocsin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Tocsin:
-    open_store(tmp_path / "tocsin.db", create=True).close()
+    new_store(tmp_path / "tocsin.db").close()
     return Tocsin(tmp_path / "tocsin.db", capsys)
 
 

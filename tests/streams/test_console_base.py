@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from streams.store import Store, open_store, sign_ins
+from streams.store import Store, sign_ins
 from streams.store.tokens import Scope
 from streams.web import console
 from streams.web.console import formats, static
@@ -22,6 +22,7 @@ from streams.web.console.base import is_ours
 from streams.web.console.texts import TEXTS, text
 from streams.web.console.viewer import LANGUAGES, Language, Viewer
 from tests.servers.clocks import HandClock
+from tests.servers.stores import new_store
 from tests.servers.web import BASE, client
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
@@ -32,7 +33,7 @@ EVIL = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "javascri
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+    return new_store(tmp_path / "tocsin.db")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from streams.web.console.views import inbox as views
 from streams.web.console.views.inbox import Wanted
 from tests.servers.asking import Asking, asking
 from tests.servers.cases import T0, case, written
+from tests.servers.stores import new_store
 from tests.servers.web import settings_of
 
 HTML = {"Accept": "text/html"}
@@ -28,7 +29,7 @@ MINUTE = 60_000
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as found:
+    with new_store(tmp_path / "tocsin.db") as found:
         found.claim_mode(LIVE)
         yield found
 

@@ -18,7 +18,7 @@ from streams.outbox.kill_switch import kill_switch, set_kill_switch
 from streams.outbox.limits import Limit, named
 from streams.outbox.people import resumptions, settle_unknown
 from streams.settings import Settings
-from streams.store import LIVE, RECORDING, Store, audit, open_store, outgoing, queries
+from streams.store import LIVE, RECORDING, Store, audit, outgoing, queries
 from streams.store import tables as t
 from streams.store.standing import speak
 from streams.store.tokens import Scope
@@ -26,6 +26,7 @@ from streams.web.console.texts import text
 from streams.web.console.views import sending as views
 from tests.servers.asking import Asking, asking
 from tests.servers.pages import EVIL, HTML, escaped, forms, page, post, sign_in, text_of
+from tests.servers.stores import new_store
 from tests.servers.web import app, settings_of
 from tests.streams.feed_rows import customer
 from tests.streams.test_pages import case as a_case
@@ -36,7 +37,7 @@ HOUR_MS = 3_600_000
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as found:
+    with new_store(tmp_path / "tocsin.db") as found:
         found.claim_mode(LIVE)
         yield found
 
@@ -166,7 +167,7 @@ def test_on_kafka_notifiers_send_and_the_worker_with_the_desk_does_not(store: St
 def test_a_dry_run_and_a_recording_say_so(tmp_path: Path, store: Store) -> None:
     with asking(store, Scope.READ) as ask:
         assert "Dry run: notices are made, none is sent." in text_of(page(ask, "/sending"))
-    with open_store(tmp_path / "recording.db", create=True) as recorded:
+    with new_store(tmp_path / "recording.db") as recorded:
         recorded.claim_mode(RECORDING)
         with asking(recorded) as ask:
             html = page(ask, "/sending", do="stop")

@@ -22,6 +22,7 @@ from streams.web.console.views import signals as views
 from tests.servers.asking import Asking, asking
 from tests.servers.cases import case, written
 from tests.servers.pages import EVIL, escaped, page, text_of
+from tests.servers.stores import new_store
 
 END = 1_772_416_800_000 + 110 * 60_000
 """Of the run's last window."""
@@ -109,7 +110,7 @@ def test_last_cases_have_their_verdicts_and_cost_the_budget(ran: Store, ask: Ask
 
 
 def test_a_store_without_windows_and_a_configuration_without_signals_say_so(tmp_path: Path) -> None:
-    with open_store(tmp_path / "tocsin.db", create=True) as store, asking(store, Scope.READ) as ask:
+    with new_store(tmp_path / "tocsin.db") as store, asking(store, Scope.READ) as ask:
         said = text_of(page(ask, "/signals"))
         assert "No window of events has closed yet." in said and "No case yet." in said
         assert "none in the last 60 windows" in said and "The engines have not said yet." in said
@@ -135,7 +136,7 @@ def test_what_others_write_never_becomes_markup_among_signals(ran: Store, ask: A
 
 @pytest.fixture
 def log(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "audit.db", create=True) as found:
+    with new_store(tmp_path / "audit.db") as found:
         with found.transaction() as connection:
             for n in range(120):
                 who, what = ("person:ani", "case.approve") if n % 3 else ("person:budi_1", "kill-switch.on")

@@ -12,13 +12,14 @@ from detector.desk.records import DeskEffects, TimelineEntry
 from detector.desk.state import STORY
 from detector.pipeline import Effects
 from detector.watch.control import Fact, FactKind
-from streams.store import Store, documents, open_store, queries
+from streams.store import Store, documents, queries
 from streams.web.console.viewer import Viewer
 from streams.web.console.views import case as views
 from streams.web.console.views import picture, story
 from streams.web.console.views.engine import detail_in_words
 from streams.web.console.views.inbox import row_of
 from tests.servers.cases import T0, case
+from tests.servers.stores import new_store
 
 MINUTE = 60_000
 EN = Viewer("en", "Asia/Jakarta", "auto", T0 + 60 * MINUTE)
@@ -46,7 +47,7 @@ TOLD = [
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "story.db", create=True) as found:
+    with new_store(tmp_path / "story.db") as found:
         yield found
 
 

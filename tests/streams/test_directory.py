@@ -12,17 +12,18 @@ from hypothesis import strategies as st
 from detector.decode.customers import CustomerKeys, customer_key, phone_e164
 from detector.errors import UsageError
 from detector.pipeline import Effects
-from streams.store import Store, open_store
+from streams.store import Store
 from streams.store import tables as t
 from streams.store.customers_csv import BadRow, normal_email, normal_phone, read_customers
 from streams.store.directory import CustomerDirectory
+from tests.servers.stores import new_store
 
 HEADER = "id,name,language,time_zone,email,phone,consent,login\n"
 
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as found:
+    with new_store(db) as found:
         yield found
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from streams.sections import Document, parse_document
-from streams.store import open_store, sign_ins
+from streams.store import sign_ins
 from streams.store import tables as t
 from streams.store.tokens import Scope
 from streams.web import backoff, guard
 from streams.web.access import PUBLIC, policies
 from streams.yamlfile import parse_yaml
+from tests.servers.stores import new_store
 from tests.servers.web import app
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,7 @@ def test_every_scope_is_explained() -> None:
 
 @pytest.mark.slow
 def test_every_public_route_is_listed(tmp_path: Path) -> None:
-    with open_store(tmp_path / "tocsin.db", create=True) as store:
+    with new_store(tmp_path / "tocsin.db") as store:
         public = {policy.path for policy in policies(app(store)) if policy.allowed == PUBLIC}
     assert {cell for cell in cells(section("Who may do what"), 0) if cell.startswith("/")} == public
 

@@ -20,7 +20,7 @@ from streams.engines.session import FORMAT
 from streams.intake.bodies import lines
 from streams.sections import KafkaSection
 from streams.settings import Settings
-from streams.store import Store, open_store
+from streams.store import Store
 from streams.store.engines import claim_kafka_input
 from streams.store.tokens import Scope
 from streams.web import door as doors
@@ -29,6 +29,7 @@ from streams.web.app import create_app
 from streams.web.door import door_of
 from streams.web.problem import ProblemError
 from tests.servers import web
+from tests.servers.stores import new_store
 
 NDJSON = {"Content-Type": "application/x-ndjson"}
 JSON = {"Content-Type": "application/json"}
@@ -37,7 +38,7 @@ KB, MB = 1 << 10, 1 << 20
 
 @pytest.fixture
 def store(tmp_path: Path) -> Any:
-    with open_store(tmp_path / "door.db", create=True) as found:
+    with new_store(tmp_path / "door.db") as found:
         yield found
 
 

@@ -19,6 +19,7 @@ from streams.store import RECORDING, Advance, Commit, Store, open_store, queries
 from streams.store import tables as t
 from streams.store.feeding import Before, derive
 from streams.store.feedtypes import TYPES
+from tests.servers.stores import new_store
 from tests.streams.feed_rows import NOW_MS, a_case, a_notice, a_row, commit, effects
 from tests.streams.shop import Shop
 from tests.streams.test_embedded_live import END_MS, World, follow
@@ -29,7 +30,7 @@ NOTHING = Before({}, {}, {})
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as store:
+    with new_store(db) as store:
         store.claim_mode("live")
         yield store
 
@@ -154,7 +155,7 @@ def test_numbers_have_no_gap_and_a_recording_tells_nothing(store: Store, tmp_pat
     for i in range(3):
         commit(store, a_case(f"case-{i}"), a_row(i + 1, f"case-{i}"))
     assert [seq for seq, _, _ in told(store)] == [1, 2, 3, 4, 5, 6]
-    with open_store(tmp_path / "recording.db", create=True) as recording:
+    with new_store(tmp_path / "recording.db") as recording:
         recording.claim_mode(RECORDING)
         commit(recording, a_case(), a_row(1))
         assert told(recording) == []

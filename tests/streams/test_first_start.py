@@ -7,16 +7,17 @@ import pytest
 from detector.errors import UsageError
 from streams.sections import ServiceSection, parse_document
 from streams.settings import defaults_directory
-from streams.store import Store, audit, open_store, sign_ins, tokens
+from streams.store import Store, audit, sign_ins, tokens
 from streams.store.tokens import Scope
 from streams.web.first_start import OVERRIDE, FirstStart, check_listening, has_team_sign_in, note_settings, prepare
 from tests.servers.clocks import HandClock
+from tests.servers.stores import new_store
 from tests.servers.web import settings_of
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+    return new_store(tmp_path / "tocsin.db")
 
 
 def start(store: Store) -> FirstStart:
@@ -59,7 +60,7 @@ def test_a_token_of_another_store_beside_it_stays(store: Store, tmp_path: Path) 
     before = first.read_bytes()
     for _ in range(2):  # the second time a file is left of a start that was killed
         (tmp_path / "second.db").unlink(missing_ok=True)
-        with open_store(tmp_path / "second.db", create=True) as second:
+        with new_store(tmp_path / "second.db") as second:
             file = start(second).token_file
             assert file == tmp_path / "second.db.admin.token" and first.read_bytes() == before
             assert tokens.find(second, file.read_text().strip()) is not None

@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from detector.errors import UnreachableError
-from streams.store import Store, open_store, tokens
+from streams.store import Store, tokens
 from streams.web import guard
 from streams.web.access import Operate, Read, public
 from streams.web.app import create_app
 from streams.web.auth import Auth
 from tests.servers.clocks import HandClock
+from tests.servers.stores import new_store
 from tests.servers.web import client, settings_of, token, web
 
 DEEP = guard.JSON_DEPTH
@@ -28,7 +29,7 @@ DEEP = guard.JSON_DEPTH
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+    return new_store(tmp_path / "tocsin.db")
 
 
 def application(store: Store, **service: Any) -> FastAPI:

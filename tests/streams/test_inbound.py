@@ -17,11 +17,12 @@ from fastapi import FastAPI
 from detector.decode.customers import customer_key
 from streams.sections import KafkaSection
 from streams.settings import Settings
-from streams.store import Store, open_store, rows
+from streams.store import Store, rows
 from streams.store import tables as t
 from streams.store.directory import CustomerDirectory
 from streams.store.engines import claim_kafka_input
 from streams.web import inbound, problem
+from tests.servers.stores import new_store
 from tests.servers.web import client, settings_of, web
 
 NOW_MS = 1_772_416_800_000
@@ -49,7 +50,7 @@ class Fixed:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as store:
+    with new_store(tmp_path / "tocsin.db") as store:
         file = tmp_path / "customers.csv"
         lines = [
             "id,name,phone,email,consent",

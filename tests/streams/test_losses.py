@@ -17,12 +17,13 @@ from detector.desk.records import CustomerState as State
 from detector.pipeline import Effects
 from detector.signals import Mode, Severity
 from streams.cli.words import sentence
-from streams.store import Store, documents, feedtypes, open_store, pages, spreadsheet
+from streams.store import Store, documents, feedtypes, pages, spreadsheet
 from streams.store.customers_csv import CustomerRow
 from streams.store.directory import CustomerDirectory
 from streams.store.tokens import Scope
 from streams.web.console.views import hit
 from tests.servers.asking import Asking, asking
+from tests.servers.stores import new_store
 
 CASE = Case(
     tenant="default",
@@ -60,7 +61,7 @@ def row(store: Store, customer: int, loss_milli: int) -> LedgerRow:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with open_store(tmp_path / "tocsin.db", create=True) as found:
+    with new_store(tmp_path / "tocsin.db") as found:
         directory = CustomerDirectory(found)
         for n in range(1, 5):
             directory.put(CustomerRow(n, f"C-{n}", tier="gold" if n == 2 else None, contract_value_milli=n * 1_500))

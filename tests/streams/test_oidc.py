@@ -11,11 +11,12 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from streams.store import Store, audit, open_store
+from streams.store import Store, audit
 from streams.web.console.texts import text
 from streams.web.oidc import ATTEMPT_MS, Attempt
 from tests.servers.clocks import HandClock
 from tests.servers.oidc import CLIENT, SECRET, Provider, provider
+from tests.servers.stores import new_store
 from tests.servers.web import BASE, client, settings_of
 
 pytestmark = pytest.mark.slow
@@ -25,7 +26,7 @@ ROLES = {"support": "operate", "ops": "admin", "guests": "read"}
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+    return new_store(tmp_path / "tocsin.db")
 
 
 @pytest.fixture

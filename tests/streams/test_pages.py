@@ -30,13 +30,14 @@ from detector.signals import Mode, Severity
 from detector.watch.anomaly import Cause
 from streams.store import Store, open_store, pages
 from streams.store.pages import CASE_SORTS, CaseFilter, Page
+from tests.servers.stores import new_store
 
 TENANT = "default"
 
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as found:
+    with new_store(db) as found:
         yield found
 
 
@@ -102,7 +103,7 @@ def test_pages_put_together_are_the_whole_list_and_hold_once_what_was_there_what
     descending: bool,
     limit: int,
 ) -> None:
-    with open_store(tmp_path_factory.mktemp("pages") / "tocsin.db", create=True) as store:
+    with new_store(tmp_path_factory.mktemp("pages") / "tocsin.db") as store:
         numbers = count(1)
         first = [case(next(numbers) * 7 % 101, **changes) for changes in before]
         written(store, *first)
@@ -156,7 +157,7 @@ def test_cases_are_filtered(store: Store, wanted: CaseFilter, found: list[int]) 
 
 
 def test_another_tenants_rows_are_in_no_page(tmp_path: Path) -> None:
-    with open_store(tmp_path / "tocsin.db", create=True, tenant="a") as ours:
+    with new_store(tmp_path / "tocsin.db", tenant="a") as ours:
         written(ours, msgspec.structs.replace(case(1), tenant="a"))
         with open_store(tmp_path / "tocsin.db", tenant="b") as theirs:
             assert pages.case_page(theirs) == Page([])
@@ -210,7 +211,7 @@ def notice(customer: int, kind: Kind = Kind.PROBLEM, episode: int = 1) -> Notice
 def test_affected_customers_and_notices_come_once_while_others_come_in(
     tmp_path_factory: pytest.TempPathFactory, before: set[int], meanwhile: set[int], limit: int
 ) -> None:
-    with open_store(tmp_path_factory.mktemp("pages") / "tocsin.db", create=True) as store:
+    with new_store(tmp_path_factory.mktemp("pages") / "tocsin.db") as store:
         written(store, case(1))
         effects = DeskEffects(
             ledger=[ledger(c) for c in sorted(before)],

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from starlette.requests import HTTPConnection
 
 from streams.sections import parse_document
-from streams.store import Store, audit, open_store
+from streams.store import Store, audit
 from streams.web.surroundings import Surroundings, host_name
+from tests.servers.stores import new_store
 from tests.servers.web import BASE, client, settings_of
 
 PROXY, OTHER = "10.0.0.5", "192.0.2.66"
@@ -22,7 +23,7 @@ ANI = {"X-Forwarded-Email": "ani@example.com", "X-Forwarded-Groups": "guests, op
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return open_store(tmp_path / "tocsin.db", create=True)
+    return new_store(tmp_path / "tocsin.db")
 
 
 def ask(

@@ -8,9 +8,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from streams.clock import SystemClock
 from streams.metrics import SERVICE_METRICS
-from streams.store import LIVE, Store, open_store
+from streams.store import LIVE, Store
 from streams.store.standing import speak
 from streams.store.values import Piece
+from tests.servers.stores import new_store
 from tests.servers.web import client
 
 pytestmark = pytest.mark.slow
@@ -33,7 +34,7 @@ def says(store: Store, now_ms: int, **more: Any) -> None:
 
 def test_checks_disk_engine_and_alertmanagers_are_told(db: str) -> None:
     now_ms = SystemClock().now_ms()
-    with open_store(db, create=True) as store:
+    with new_store(db) as store:
         store.claim_mode(LIVE)
         says(store, now_ms, alertmanager={"taken": [True, False]})
         found = asyncio.run(scraped(store))
@@ -50,7 +51,7 @@ def test_checks_disk_engine_and_alertmanagers_are_told(db: str) -> None:
 
 def test_an_engine_that_has_work_and_commits_nothing_grows_older(db: str) -> None:
     now_ms = SystemClock().now_ms()
-    with open_store(db, create=True) as store:
+    with new_store(db) as store:
         store.claim_mode(LIVE)
         store.append_pieces("http", [Piece(b"{}\n", 3)], now_ms - 300_000)
         says(store, now_ms, committed_ms=now_ms - 200_000)

@@ -15,11 +15,11 @@ from streams.clock import SystemClock
 from streams.engines.pulse import Pulse
 from streams.engines.reload import LOOK_S, Configuration
 from streams.settings import load
-from streams.store import open_store
 from streams.store.standing import standing
 from streams.supervisor import Child, Supervisor, bind, listen, url_of
 from streams.web.watchdog import Watchdog
 from tests.servers.service import configured, until
+from tests.servers.stores import new_store
 
 
 class StepClock:
@@ -130,7 +130,7 @@ def test_a_loop_that_stands_still_ends_the_process_and_one_that_works_does_not()
 
 @pytest.mark.slow
 def test_a_process_says_how_it_is_doing(tmp_path: Path) -> None:
-    with open_store(tmp_path / "a.db", create=True) as store:
+    with new_store(tmp_path / "a.db") as store:
         pulse = Pulse(store, "work", SystemClock(), lambda: {"next": 7})
         try:
             found = until(lambda: standing(store, 0).processes, "its row")

@@ -17,6 +17,7 @@ from streams.web.app import create_app
 from streams.web.console.texts import text
 from streams.web.console.viewer import LANGUAGES, Language, best_language
 from tests.servers.clocks import HandClock
+from tests.servers.stores import new_store
 from tests.servers.web import BASE, client, settings_of, web
 
 OURS = {"Sec-Fetch-Site": "same-origin", "Origin": BASE}
@@ -24,7 +25,7 @@ OURS = {"Sec-Fetch-Site": "same-origin", "Origin": BASE}
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as found:
+    with new_store(db) as found:
         yield found
 
 

@@ -21,6 +21,7 @@ from streams.store.engines import claim_kafka_input, claim_nameless
 from streams.web.access import PUBLIC, policies
 from tests.servers.postgres import postgres as postgres
 from tests.servers.stores import db as db
+from tests.servers.stores import new_store
 from tests.servers.web import app, client
 from tests.streams.shop import Shop, write
 from tests.streams.test_stages import Topic, Workers
@@ -82,7 +83,7 @@ class Both:
 def work_off(db: str, shop: Shop) -> Settings:
     """Run a tenant's engines over its events, as workers on Kafka do."""
     run, settings = shop.run(), load(shop.folder)
-    with open_store(db, tenant=run.config.tenant, create=True) as store:
+    with new_store(db, tenant=run.config.tenant) as store:
         claim_kafka_input(store, "tocsin.events", 1)
         import_customers(store, CustomerDirectory(store, run.config.policy.channels), run.customers)
         many = Workers(store, Topic(run, shop, store, 1))
@@ -103,7 +104,7 @@ def names_of(store: Store) -> dict[str, str]:
 def test_nothing_of_one_tenant_is_shown_to_the_other_and_every_statement_is_one_tenants(
     tmp_path: Path, db: str
 ) -> None:
-    open_store(db, create=True).close()  # what makes and changes tables is about all tenants
+    new_store(db).close()  # what makes and changes tables is about all tenants
     with statements() as seen:
         both = Both(db, *(work_off(db, written(tmp_path / name, name)) for name in ("toko", "bank")))
 
@@ -140,7 +141,7 @@ def test_nothing_of_one_tenant_is_shown_to_the_other_and_every_statement_is_one_
 
 
 def test_in_one_store_one_tenant_takes_what_names_nobody(db: str) -> None:
-    with open_store(db, tenant="toko", create=True) as toko, open_store(db, tenant="bank") as bank:
+    with new_store(db, tenant="toko") as toko, open_store(db, tenant="bank") as bank:
         claim_nameless(toko, "events", take=True)
         claim_nameless(toko, "events", take=True)
         with pytest.raises(UsageError, match="what names no tenant on events is taken by toko"):

@@ -11,13 +11,14 @@ from detector.errors import UsageError
 from streams.store import Store, audit, open_store, tokens
 from streams.store import tables as t
 from streams.store.tokens import Scope, Standing
+from tests.servers.stores import new_store
 
 NOW = 1_780_000_000_000
 
 
 @pytest.fixture
 def store(db: str) -> Iterator[Store]:
-    with open_store(db, create=True) as found:
+    with new_store(db) as found:
         yield found
 
 

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from detector.decode.customers import customer_key
 from streams.outbox.unsubscribe import Links, Unsubscribed
-from streams.store import Store, open_store
+from streams.store import Store
 from streams.store import tables as t
 from streams.store.directory import Customer, CustomerDirectory
+from tests.servers.stores import new_store
 from tests.servers.web import client
 
 KEY = bytes(range(32))
@@ -29,7 +30,7 @@ ROWS = (
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    made = open_store(tmp_path / "tocsin.db", create=True)
+    made = new_store(tmp_path / "tocsin.db")
     (tmp_path / "customers.csv").write_text(ROWS, "utf-8")
     CustomerDirectory(made).import_file(tmp_path / "customers.csv")
     return made

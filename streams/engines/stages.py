@@ -32,7 +32,6 @@ from streams.intake.quota import OVER, Quota
 from streams.store import LIVE, Store
 from streams.store.directory import CustomerDirectory
 from streams.store.engines import COUNT, DESK, WATCH, Engines, Moved, Standing, Taken
-from streams.store.history import StoreHistory
 from streams.store.values import Answer, Commit, InForce
 
 WINDOWS = 32
@@ -183,11 +182,11 @@ class _Windows:
 
     def __init__(self, engines: Engines, config: Config) -> None:
         self._engines, self._width_ms = engines, config.input.window_ms
-        self.recent = Recent(StoreHistory(engines.store))
+        self.recent = Recent(engines.history)
         self.course = Course(self._width_ms)
 
     def resume(self, next_ms: int | None) -> None:
-        self.recent = Recent(StoreHistory(self._engines.store))
+        self.recent = Recent(self._engines.history)
         self.course = Course(self._width_ms)
         self.course.next_ms = next_ms
 
@@ -214,7 +213,7 @@ class _Windows:
 
 
 class Watching:
-    """One signal's Watch."""
+    """One signal's Watch, since its last commit."""
 
     def __init__(self, engines: Engines, config: Config, signal: str) -> None:
         self.name, self.signal = f"{WATCH}/{signal}", signal
@@ -224,6 +223,9 @@ class Watching:
         self._controls = 0
         self._epoch = 0
         self._committed: int | None = None
+        self.found: list[tuple[int, str, list[Anomaly]]] = []
+        """By window and signal."""
+        self.dirty = False
 
     def resume(self, taken: Taken) -> None:
         self._epoch, self._committed = taken.epoch, taken.next
@@ -238,27 +240,52 @@ class Watching:
                 self.watch.restore(state["watch"])
                 self._controls = state["controls"]
         self._windows.resume(next_ms)
+        self.found, self.dirty = [], False
 
-    def step(self, frontier_ms: int, at_ms: int) -> int:
-        """Take what all partitions have closed, and commit it; returns how many windows."""
+    def step(self, frontier_ms: int) -> None:
+        """Take what all partitions have closed, a number of windows at most."""
+        if not self._windows.ready(frontier_ms):
+            return
         for seq, control in self._engines.controls(self._controls):
             tell_watch(self._config, self.watch, control)
             self._controls = seq + 1
-        found: list[tuple[int, str, list[Anomaly]]] = []
 
         def step(window_ms: int, records: list[WindowRecord]) -> None:
-            found.append((window_ms, self.signal, step_watch(self.watch, window_ms, records, self._windows.recent)))
+            self.found.append(
+                (window_ms, self.signal, step_watch(self.watch, window_ms, records, self._windows.recent))
+            )
 
-        taken = self._windows.take(frontier_ms, step)
-        if not taken:
-            return 0
-        state = {**counted_as(self._config), "watch": self.watch.state(), "controls": self._controls}
+        if self._windows.take(frontier_ms, step):
+            self.dirty = True
+
+    def moved(self) -> Moved:
+        """Return where it stands now, to be committed."""
         next_ms = self._windows.course.next_ms
         assert next_ms is not None
-        moved = Moved(self.name, self._epoch, self._committed, next_ms, pack(state))
-        self._engines.commit([moved], Effects(), Commit(at_ms=at_ms), anomalies=found)
-        self._committed = next_ms
-        return taken
+        state = {**counted_as(self._config), "watch": self.watch.state(), "controls": self._controls}
+        return Moved(self.name, self._epoch, self._committed, next_ms, pack(state))
+
+    def committed(self) -> None:
+        self._committed, self.found, self.dirty = self._windows.course.next_ms, [], False
+
+
+def watched(engines: Engines, stages: Iterable[Watching], at_ms: int) -> int:
+    """Commit what some Watches have taken since the last time, together; returns how many windows, over all of them.
+
+    Raises
+    ------
+    FencedError
+        One of them was taken over: none of it was written.
+    UnreachableError
+        The store can't be written now.
+    """
+    moved = [stage for stage in stages if stage.dirty]
+    found = [one for stage in moved for one in stage.found]
+    if moved:
+        engines.commit([stage.moved() for stage in moved], Effects(), Commit(at_ms=at_ms), anomalies=found)
+    for stage in moved:
+        stage.committed()
+    return len(found)
 
 
 class Desking:

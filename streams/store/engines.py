@@ -21,6 +21,7 @@ from detector.watch.anomaly import Anomaly
 from detector.watch.control import Control
 from streams.store import rows
 from streams.store import tables as t
+from streams.store.history import StoreHistory
 from streams.store.store import LIVE, Store
 from streams.store.values import ENGINE, Commit
 from streams.store.writing import Writer
@@ -151,11 +152,22 @@ def refuse_kafka_input(store: Store) -> None:
 
 
 class Engines:
-    """The engines of one tenant's store."""
+    """The engines of one tenant's store.
+
+    Parameters
+    ----------
+    config
+        Hash of the configuration that this process works on.
+
+    Attributes
+    ----------
+    history
+        The windows' records, which the engines of a process read once between them.
+    """
 
     def __init__(self, store: Store, config: str) -> None:
-        """`config` is the hash of the configuration that this process works on."""
         self.store, self._config = store, config
+        self.history = StoreHistory(store)
 
     def take_over(self, names: Sequence[str]) -> list[Taken]:
         """Take engines over: from now on nobody else writes for them.

@@ -1,7 +1,7 @@
 """The engines on their own, however they are interleaved, cut and taken over: the results of one process."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from detector.events import Batch
 from detector.pack import unpack
 from streams.clock import SystemClock
 from streams.engines.session import Run, session
-from streams.engines.stages import Counting, Desking, Progress, Watching, flush, frontier_of
+from streams.engines.stages import Counting, Desking, Progress, Watching, flush, frontier_of, watched
 from streams.intake.kafka import Messages
 from streams.intake.quota import OVER, Quota
 from streams.store import RECORDING, Store, open_store
@@ -100,6 +100,12 @@ class Workers:
     def frontier(self) -> int:
         return frontier_of(self.engines.standings(COUNT), TOPIC, self.topic.partitions)
 
+    def watch(self, watches: Iterable[Watching]) -> int:
+        some = list(watches)
+        for watch in some:
+            watch.step(self.frontier())
+        return watched(self.engines, some, 0)
+
     def end(self) -> None:
         for count, lines in zip(self.counts, self.topic.lines, strict=True):
             count.settle(len(lines))
@@ -109,9 +115,8 @@ class Workers:
         for count in self.counts:
             count.close_until(max(of.highest_ms for of in says))
         flush(self.engines, self.counts, 0)
-        for watch in self.watches:
-            while watch.step(self.frontier(), 0):
-                pass
+        while self.watch(self.watches):
+            pass
         while self.desk.step():
             pass
 
@@ -132,8 +137,9 @@ def test_however_engines_are_interleaved_and_taken_over_the_results_are_those_of
             if chance.random() < 0.1:
                 many.take_over(chance.choice(many.counts))
             if chance.random() < 0.2:
-                for watch in chance.sample(many.watches, chance.randint(1, len(many.watches))):
-                    watch.step(many.frontier(), 0)
+                many.watch(chance.sample(many.watches, chance.randint(1, len(many.watches))))
+            if chance.random() < 0.1:
+                chance.choice(many.watches).step(many.frontier())  # committed with others, later
             if chance.random() < 0.05:
                 many.take_over(chance.choice(many.watches))
             if chance.random() < 0.2:
@@ -160,7 +166,7 @@ def test_whom_an_engine_was_taken_from_writes_nothing_any_more(shop: Shop, tmp_p
             with pytest.raises(FencedError, match="count/events/0"):
                 flush(first.engines, first.counts, 0)
         with pytest.raises(FencedError, match="watch/"):
-            first.watches[0].step(first.frontier(), 0)
+            first.watch(first.watches)
         assert store.tally() == before
         assert second.counts[0].next == 5_000
         second.feed(0, 5_000)
@@ -186,7 +192,7 @@ def test_while_a_partition_has_not_begun_no_window_is_taken(shop: Shop, tmp_path
         many.feed(0, 20_000)
         flush(many.engines, many.counts, 0)
         assert many.frontier() == NEVER
-        assert all(watch.step(many.frontier(), 0) == 0 for watch in many.watches) and many.desk.step() == 0
+        assert many.watch(many.watches) == many.desk.step() == 0
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -1,8 +1,9 @@
 """The Watches and the Desk as they fall to this process: woken by a record, or by a second that passes."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeVar
 
 from kafka.partitioner.default import murmur2
 
@@ -11,10 +12,11 @@ from streams.engines.beside import Beside
 from streams.engines.faust_app import App
 from streams.engines.kafka.shared import ASKED_S, Shared
 from streams.engines.kafka.waker import Waker
-from streams.engines.stages import Desking, Watching
+from streams.engines.stages import Desking, Watching, watched
 from streams.kafka.unopened import Taken
 from streams.store.engines import DESK, WATCH
 
+T = TypeVar("T")
 IDLE_S = 1.0
 """The store is looked at so often where nothing wakes."""
 
@@ -77,13 +79,19 @@ class WatchRole(_Woken):
             return
         async with self._lock:
             frontier_ms = await self._shared.persist(self._shared.frontier_ms)
-            for stage in self._held if frontier_ms != NEVER else ():
-                step = partial(stage.step, frontier_ms, self._shared.clock.now_ms())
-                while await _step(self._shared, stage, step):
-                    self._waker.wake(self._shared.kafka.topics.anomalies)
-                    await asyncio.sleep(0)
+            while frontier_ms != NEVER and await self._round(frontier_ms):
+                self._waker.wake(self._shared.kafka.topics.anomalies)
             if self._shared.ends is not None and await self._shared.persist(self._drained):
                 self._shared.done.add(WATCH)
+
+    async def _round(self, frontier_ms: int) -> bool:
+        """Take what all partitions have closed, and commit it together: the Desk waits for the last of them."""
+        for stage in self._held:
+            await _step(self._shared, [stage], partial(stage.step, frontier_ms))
+            await asyncio.sleep(0)  # others have their turn between two signals
+        taken = [stage for stage in self._held if stage.dirty]
+        await _step(self._shared, taken, partial(watched, self._shared.engines, taken, self._shared.clock.now_ms()))
+        return bool(taken)
 
     def _drained(self) -> bool:
         end_ms = self._shared.counted_all()
@@ -131,7 +139,7 @@ class DeskRole(_Woken):
             return
         async with self._lock:
             desk = self._desk
-            while desk is not None and await _step(self._shared, desk, desk.step):
+            while desk is not None and await _step(self._shared, [desk], desk.step) > 0:
                 if self._beside is not None:
                     self._beside.wake()
                 await asyncio.sleep(0)
@@ -144,15 +152,15 @@ class DeskRole(_Woken):
         return end_ms is not None and (end_ms == NEVER or (desk is not None and desk.next >= end_ms))
 
 
-async def _step(shared: Shared, stage: Watching | Desking, step: Callable[[], int]) -> int:
+async def _step(shared: Shared, stages: Sequence[Watching | Desking], step: Callable[[], T]) -> T:
     """Take a step; one that could not be written is forgotten, and taken again from what the store holds."""
     failed = False
 
-    def again() -> int:
+    def again() -> T:
         nonlocal failed
         if failed:
-            (taken,) = shared.engines.take_over([stage.name])
-            stage.resume(taken)
+            for stage, taken in zip(stages, shared.engines.take_over([stage.name for stage in stages]), strict=True):
+                stage.resume(taken)
         failed = True
         return step()
 

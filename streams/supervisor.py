@@ -41,7 +41,9 @@ BEAT_S = 1.0
 STILL_S = 60.0
 """unless its main loop has not come round for so long;"""
 SILENT_S = 60.0
-"""and one that has said nothing for so long is killed."""
+"""and one that has said nothing for so long is killed;"""
+STARTING_S = 60.0
+"""as is one that has not said anything so long after its start."""
 LONGEST_LOOK_S = 1.0
 """Between two looks no more of a silence is counted: the supervisor itself may have stood still meanwhile."""
 FOR_THE_PARENT = "TOCSIN_SUPERVISOR_FD"
@@ -115,6 +117,8 @@ class Child:
     starts: int = 0
     ready: bool = False
     was_ready: bool = False
+    spoken: bool = False
+    """It has said something since it was started."""
     silent_s: float = 0.0
     _looked_s: float = 0.0
     _ours: socket.socket | None = field(default=None, repr=False)
@@ -133,7 +137,7 @@ class Child:
         )
         theirs.close()
         ours.setblocking(False)
-        self._ours, self.begun_s, self.ready = ours, now_s, False
+        self._ours, self.begun_s, self.ready, self.spoken = ours, now_s, False, False
         self.silent_s, self._looked_s = 0.0, now_s
         self.starts += 1
 
@@ -152,6 +156,7 @@ class Child:
         if self._ours is not None:
             with suppress(BlockingIOError, ConnectionError):
                 said = self._ours.recv(4_096)
+        self.spoken = self.spoken or bool(said)
         self.ready = self.ready or _READY in said
         self.was_ready = self.was_ready or self.ready
         self.silent_s = 0.0 if said else self.silent_s + min(LONGEST_LOOK_S, now_s - self._looked_s)
@@ -227,8 +232,9 @@ class Supervisor:
                 continue
             code = child.look(now_s)
             if code is None:
-                if child.silent_s > self._silent_s:
-                    self._say(f"the {child.name} process has not answered for {self._silent_s:g} s; killing it")
+                allowed_s = self._silent_s if child.spoken else STARTING_S
+                if child.silent_s > allowed_s:
+                    self._say(f"the {child.name} process has not answered for {allowed_s:g} s; killing it")
                     child.kill()
                 continue
             if code in CANNOT_START and not child.was_ready:

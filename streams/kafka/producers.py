@@ -19,9 +19,14 @@ async def begin(producer: "AIOKafkaProducer") -> None:
     """
     from aiokafka.errors import KafkaConnectionError
 
+    starting = asyncio.ensure_future(producer.start())
     try:
-        await producer.start()
+        await asyncio.shield(starting)
     except BaseException as error:
+        # Whoever gives up waits for it all the same: a start that is broken off leaves its connection open.
+        await asyncio.wait({starting}, timeout=LET_GO_S)
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
         await let_go(producer)
         if isinstance(error, AssertionError):  # so aiokafka says that the brokers went away while it began
             raise KafkaConnectionError(str(error)) from error

@@ -24,7 +24,7 @@ from tests.servers.service import ROOT, configured, until
 from tests.streams.test_service_parts import StepClock, scripted
 
 SILENT_S = 4.0
-"""In the place of a minute; longer than a process takes to come to its first beat."""
+"""In the place of a minute."""
 
 
 @pytest.fixture(autouse=True)
@@ -158,7 +158,7 @@ def test_a_work_process_outlasts_a_locked_store_and_is_started_again_when_it_han
     thread, failed = beside(act)
     code = Supervisor([child], SystemClock(), said.append, up.set, silent_s=SILENT_S).run()
     thread.join()
-    assert failed == []
+    assert failed == [], said
     assert (code, counts) == (0, [1])
     assert [text.partition(";")[0] for text in said] == [
         "the work process has not answered for 4 s",

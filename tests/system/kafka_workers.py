@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import yaml
 from kafka import KafkaProducer
-from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.admin import KafkaAdminClient
 
 from streams.clock import SystemClock
 from streams.engines.session import session
@@ -32,16 +32,16 @@ def dumped(db: Path | str) -> list[dict[str, Any]]:
 
 
 def make_topics(kafka: KafkaSettings) -> None:
+    partitions = dict.fromkeys(kafka.topics.model_dump().values(), 1) | {
+        kafka.topics.events: kafka.partitions,
+        kafka.topics.windows: 2,
+    }
+    configs = {"max.message.bytes": str(kafka.message_bytes)}
+    wanted = {
+        name: {"num_partitions": n, "replication_factor": 1, "configs": configs} for name, n in partitions.items()
+    }
     admin = KafkaAdminClient(**kafka.for_kafka_python())
-    admin.create_topics(
-        [
-            NewTopic(kafka.topics.events, kafka.partitions, 1),
-            NewTopic(kafka.topics.windows, 2, 1),
-            NewTopic(kafka.topics.anomalies, 1, 1),
-            NewTopic(kafka.topics.cases, 1, 1),
-            NewTopic(kafka.topics.dead, 1, 1),
-        ]
-    )
+    admin.create_topics(wanted, wait_for_metadata=True)
     admin.close()
 
 

@@ -1,6 +1,7 @@
 """The door on a real broker: what is answered 202 is there, whatever is killed, and becomes a case."""
 
 import asyncio
+import gc
 import json
 import os
 import signal
@@ -8,8 +9,9 @@ import socket
 import subprocess
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from aiokafka import AIOKafkaProducer
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from deploy.kafka.broker import Cluster
@@ -25,6 +28,7 @@ from detector.events import EventSchema
 from streams.intake.kafka import Messages
 from streams.intake.tenants import Naming
 from streams.kafka.client import KafkaSettings
+from streams.kafka.producers import begin, let_go
 from streams.settings import Settings, load
 from streams.store import Store, open_store, queries
 from streams.store.engines import claim_kafka_input
@@ -171,6 +175,26 @@ def test_what_waits_for_the_brokers_is_bounded(
 
     with door(tmp_path, kafka) as (store, settings):
         asyncio.run(test(store, settings))
+
+
+def test_a_producer_that_is_given_up_while_it_begins_leaves_no_connection(broker: Cluster) -> None:
+    kafka = own_settings(broker)
+
+    async def given_up(after_s: float) -> None:
+        producer = AIOKafkaProducer(**kafka.for_aiokafka())
+        beginning = asyncio.ensure_future(begin(producer))
+        await asyncio.sleep(after_s)
+        beginning.cancel()
+        with suppress(asyncio.CancelledError):
+            await beginning
+            await let_go(producer)  # it had begun by then
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        for i in range(40):
+            asyncio.run(given_up(i / 8_000))
+        gc.collect()
+    assert [str(one.message) for one in said] == []
 
 
 def test_a_topic_that_is_missing_or_has_other_partitions_is_told(broker: Cluster, tmp_path: Path) -> None:

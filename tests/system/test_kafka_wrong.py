@@ -175,12 +175,6 @@ def test_messages_that_are_no_events_are_dead_letters_once_and_hold_nothing_up(b
     kafka = own_settings(broker, partitions=1, message_bytes=4 << 20)
     shop = configured(tmp_path / "shop", kafka)
     make_topics(kafka)
-    admin = KafkaAdminClient(**kafka.for_kafka_python())
-    from kafka.admin import ConfigResource, ConfigResourceType
-
-    of_topic = ConfigResource(ConfigResourceType.TOPIC, kafka.topics.events, {"max.message.bytes": str(4 << 20)})
-    admin.alter_configs([of_topic])
-    admin.close()
     good = [line for line in lines() if line.startswith(b'{"id"')][:400]
     poison = [b"{no json", b"\xff\xfe\x00", None, b"x" * (2 << 20), b'{"id":' + b"9" * 200, b"", b"[1,2]", b"null"]
     producer = KafkaProducer(**kafka.for_kafka_python(), max_request_size=4 << 20, acks="all")

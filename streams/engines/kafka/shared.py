@@ -25,6 +25,10 @@ from streams.store.engines import COUNT, Engines
 
 ASKED_S = 5.0
 """How often the brokers are asked where the partitions end, however idle."""
+AWAY_S = 1.0
+"""Brokers that answer only after so long were away."""
+PATIENCE_S = 30.0
+"""So long at most time goes on standing still once they answer again."""
 PAUSE_S = 0.5
 GIVE_UP_S = 60.0
 """A store that can't be written for so long ends the worker: whoever starts it again has better luck."""
@@ -65,6 +69,10 @@ class Shared:
     stopping: bool = False
     alone: bool = False
     """The brokers do not answer, and that was said."""
+    patient_until_s: float = 0.0
+    """They were away: time stands still until then, on the clock that only goes forward."""
+    _unanswered_s: float | None = None
+    """Since when they have been asked for nothing."""
     bells: dict[str, asyncio.Event] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
     """Roles of this process that have drained all there was."""
@@ -102,6 +110,9 @@ class Shared:
     async def ends_of(self, app: App | None, topic: str) -> dict[int, int] | None:
         """Return where this process' partitions of a topic end; None where the brokers do not say."""
         assert app is not None
+        asked_s = self.clock.monotonic_s()
+        if self._unanswered_s is None:
+            self._unanswered_s = asked_s
         try:
             found = await app.ends_at(topic)
         except (KafkaError, TimeoutError) as error:
@@ -113,7 +124,12 @@ class Shared:
                     type(error).__name__,
                 )
             return None
-        self.doing.broker_s = self.clock.monotonic_s()
+        now_s = self.doing.broker_s = self.clock.monotonic_s()
+        away_s = now_s - min(asked_s, asked_s if self._unanswered_s is None else self._unanswered_s)
+        self._unanswered_s = None
+        if away_s > AWAY_S:
+            # Producers held back what they had, and try again after pauses that grew for as long: it comes first.
+            self.patient_until_s = max(self.patient_until_s, now_s + min(away_s, PATIENCE_S))
         if self.alone:
             self.alone = False
             _log.warning("the brokers answer again")

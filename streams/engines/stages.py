@@ -224,8 +224,7 @@ class Watching:
         self._epoch = 0
         self._committed: int | None = None
         self.found: list[tuple[int, str, list[Anomaly]]] = []
-        """By window and signal."""
-        self.dirty = False
+        """By window and signal; one for each window."""
 
     def resume(self, taken: Taken) -> None:
         self._epoch, self._committed = taken.epoch, taken.next
@@ -240,7 +239,7 @@ class Watching:
                 self.watch.restore(state["watch"])
                 self._controls = state["controls"]
         self._windows.resume(next_ms)
-        self.found, self.dirty = [], False
+        self.found = []
 
     def step(self, frontier_ms: int) -> None:
         """Take what all partitions have closed, a number of windows at most."""
@@ -255,8 +254,7 @@ class Watching:
                 (window_ms, self.signal, step_watch(self.watch, window_ms, records, self._windows.recent))
             )
 
-        if self._windows.take(frontier_ms, step):
-            self.dirty = True
+        self._windows.take(frontier_ms, step)
 
     def moved(self) -> Moved:
         """Return where it stands now, to be committed."""
@@ -266,7 +264,7 @@ class Watching:
         return Moved(self.name, self._epoch, self._committed, next_ms, pack(state))
 
     def committed(self) -> None:
-        self._committed, self.found, self.dirty = self._windows.course.next_ms, [], False
+        self._committed, self.found = self._windows.course.next_ms, []
 
 
 def watched(engines: Engines, stages: Iterable[Watching], at_ms: int) -> int:
@@ -279,7 +277,7 @@ def watched(engines: Engines, stages: Iterable[Watching], at_ms: int) -> int:
     UnreachableError
         The store can't be written now.
     """
-    moved = [stage for stage in stages if stage.dirty]
+    moved = [stage for stage in stages if stage.found]
     found = [one for stage in moved for one in stage.found]
     if moved:
         engines.commit([stage.moved() for stage in moved], Effects(), Commit(at_ms=at_ms), anomalies=found)

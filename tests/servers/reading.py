@@ -1,11 +1,23 @@
-"""Reads what is on the input's topic, as a consumer does."""
+"""Reads what is on the input's topic, as a consumer does; `Record` is a message as one gives it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaConsumer
 from kafka.structs import TopicPartition
 
+from streams.intake.kafka import Headers
 from streams.kafka.client import KafkaSettings
+
+
+@dataclass(frozen=True)
+class Record:
+    """A message that was fetched; milliseconds."""
+
+    value: bytes | None
+    headers: Headers = ()
+    timestamp: int = 1_774_616_820_000
+    offset: int = 0
 
 
 def records_of(kafka: KafkaSettings) -> dict[int, list[Any]]:

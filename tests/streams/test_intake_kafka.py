@@ -15,20 +15,13 @@ from detector.decode import JSON, CustomerKeys, Decoder
 from detector.events import REASONS, Batch, EventSchema
 from streams.intake.cloudevents import STRUCTURED
 from streams.intake.formats import decoder_for
-from streams.intake.kafka import Headers, Messages
+from streams.intake.kafka import Messages
+from tests.servers.reading import Record
 
 KEYS = CustomerKeys(b"k")
 SCHEMA = EventSchema(("kind", "bank"), ("amount",))
 MAX_BYTES = 512
 AT_MS = 1_774_616_820_000
-
-
-@dataclass(frozen=True)
-class Record:
-    value: bytes | None
-    headers: Headers = ()
-    timestamp: int = AT_MS
-    offset: int = 0
 
 
 @dataclass

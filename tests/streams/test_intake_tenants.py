@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,20 +12,13 @@ from hypothesis import strategies as st
 from detector.decode import JSON, CustomerKeys, Decoder
 from detector.events import Batch, EventSchema
 from streams.intake.cloudevents import STRUCTURED
-from streams.intake.kafka import Headers, Messages
+from streams.intake.kafka import Messages
 from streams.intake.quota import OVER, SPAN_MS, Quota
 from streams.intake.tenants import DOOR, Naming
+from tests.servers.reading import Record
 
 SCHEMA = EventSchema(("kind",), ())
 AT_MS = 1_774_616_820_000
-
-
-@dataclass(frozen=True)
-class Record:
-    value: bytes | None
-    headers: Headers = ()
-    timestamp: int = AT_MS
-    offset: int = 0
 
 
 def messages(naming: Naming | None = None) -> Messages:

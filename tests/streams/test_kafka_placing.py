@@ -1,7 +1,5 @@
 """Lines → messages for Kafka: whatever the lines are, a worker reads what one process would read of them."""
 
-from dataclasses import dataclass
-
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,20 +9,13 @@ from detector.decode import JSON, CustomerKeys, Decoder
 from detector.decode.placement import partition_of
 from detector.events import Batch, EventSchema
 from streams.intake.bodies import TooLargeError
-from streams.intake.kafka import Headers, Messages
+from streams.intake.kafka import Messages
 from streams.kafka.placing import GROUP_BYTES, OVERHEAD_BYTES, Placed, Placer
+from tests.servers.reading import Record
 
 LONGEST = 300
 KEYS = CustomerKeys(b"k")
 SCHEMA = EventSchema(("kind", "bank"), ("amount",))
-
-
-@dataclass(frozen=True)
-class Record:
-    value: bytes
-    offset: int
-    headers: Headers = ()
-    timestamp: int = 1_774_616_820_000
 
 
 def decoder() -> Decoder:
@@ -47,7 +38,9 @@ def contents(batches: list[Batch]) -> tuple[list[str], list[tuple[str, str, int]
 
 def read(messages: list[Placed], partitions: int) -> list[Batch]:
     reader = Messages(decoder())
-    records = [[Record(m.value, i) for i, m in enumerate(messages) if m.partition == p] for p in range(partitions)]
+    records = [
+        [Record(m.value, offset=i) for i, m in enumerate(messages) if m.partition == p] for p in range(partitions)
+    ]
     return [reader.batch(some) for some in records]
 
 

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from streams.store import RECORDING, Store, open_store
 from streams.store.directory import CustomerDirectory
 from streams.store.documents import dump
 from streams.store.engines import COUNT, Engines
+from tests.servers.reading import Record
 from tests.streams.shop import Shop
 
 pytestmark = pytest.mark.slow
@@ -205,7 +206,7 @@ def test_what_is_over_a_quota_is_the_same_however_the_log_is_cut_and_the_engine_
     entered, records = 1_772_416_800_000, list[Record]()
     for offset, line in enumerate(lines):
         entered += chance.choice((0, 0, 0, 40))
-        records.append(Record(line, entered, offset))
+        records.append(Record(line, timestamp=entered, offset=offset))
 
     def counted(db: Path, rows: Callable[[], int], lost: float) -> dict[str, Any]:
         with begun(db, run) as store:
@@ -228,13 +229,3 @@ def test_what_is_over_a_quota_is_the_same_however_the_log_is_cut_and_the_engine_
     whole = counted(tmp_path / "whole.db", lambda: len(records), 0.0)
     assert 0 < whole["dropped"][OVER] < len(records)
     assert counted(tmp_path / "cut.db", lambda: chance.randrange(1, 400), 0.2)["dropped"] == whole["dropped"]
-
-
-@dataclass(frozen=True)
-class Record:
-    """A message that was fetched."""
-
-    value: bytes
-    timestamp: int
-    offset: int
-    headers: tuple[tuple[str, bytes | None], ...] = ()

@@ -89,7 +89,7 @@ class WatchRole(_Woken):
         for stage in self._held:
             await _step(self._shared, [stage], partial(stage.step, frontier_ms))
             await asyncio.sleep(0)  # others have their turn between two signals
-        taken = [stage for stage in self._held if stage.dirty]
+        taken = [stage for stage in self._held if stage.found]
         await _step(self._shared, taken, partial(watched, self._shared.engines, taken, self._shared.clock.now_ms()))
         return bool(taken)
 

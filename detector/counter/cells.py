@@ -112,13 +112,24 @@ class Cells:
         self.code[cell] = code
         return code
 
+    def name(self, code: int) -> tuple[str, ...]:
+        """Return the values of the cell with this code."""
+        name = self.names[code]
+        assert name is not None, f"a cell was given back that had events: {code}"
+        return name
+
+    def seen(self, codes: Ints, window_ms: int) -> None:
+        """Take note that a window has events in these cells."""
+        self.seen_ms[codes] = np.maximum(self.seen_ms[codes], window_ms)
+
     def sweep(self, now_ms: int) -> bool:
-        """Give back the places of what was unseen for a week of event time; True if anything was freed."""
+        """Give back the places of what was unseen for a week of event time; True if anything was freed.
+
+        What open windows count in must have been `seen` there: whoever got such a place would get their counts.
+        """
         old = [code for code in self.code.values() if self.seen_ms[code] < now_ms - WEEK_MS]
         for code in sorted(old):
-            name = self.names[code]
-            assert name is not None
-            del self.code[name]
+            del self.code[self.name(code)]
             self.names[code] = None
             self._free.append(code)
         if old:

@@ -67,6 +67,13 @@ class _Open:
     loss_milli: list[Ints] | None = None
     """Beside `bad`, where the signal names a loss."""
 
+    def codes(self) -> Ints:
+        """int64[cells]: the codes of the cells that have anything, in order."""
+        used = (self.total > 0) | (self.attempts > 0)
+        for part in (*self.back, *self.values):  # of resting customers, who are in no count
+            used[part[-2]] = True
+        return np.flatnonzero(used)
+
     def state(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if value is not None}
 
@@ -383,6 +390,10 @@ class Counter:
             for joint in self._joints:
                 joint.sweep(frontier_ms)
         if day_of(frontier_ms) != day_of(self.frontier_ms):
+            for w, window in self._windows.items():
+                for cells, counts in zip(self._routes.cells, window.signals, strict=True):
+                    if counts is not None:
+                        cells.seen(counts.codes(), w)
             self._routes.sweep(frontier_ms)
         self.frontier_ms = self._routes.now_ms = frontier_ms
 
@@ -410,12 +421,9 @@ class Counter:
 
     def _signal_window(self, s: int, window: int, counts: _Open) -> SignalWindow:
         cells = self._routes.cells[s]
-        used = (counts.total > 0) | (counts.attempts > 0)
-        for part in (*counts.back, *counts.values):  # of resting customers, who are in no count
-            used[part[-2]] = True
-        codes = np.flatnonzero(used)
-        cells.seen_ms[codes] = np.maximum(cells.seen_ms[codes], window)
-        names = [cells.names[code] or () for code in codes.tolist()]
+        codes = counts.codes()
+        cells.seen(codes, window)
+        names = [cells.name(code) for code in codes.tolist()]
         order = sorted(range(len(names)), key=names.__getitem__)
         codes = codes[order]
         place = np.zeros(len(counts.total), np.int64)

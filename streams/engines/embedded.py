@@ -259,7 +259,8 @@ class Runner:
             return
         newest = int(batch.time_ms[batch.time_ms <= ingest_ms].max(initial=-1))
         self.live = self.live or ingest_ms - newest <= LIVE_MS
-        self._event_ms, self._entered_ms = newest, ingest_ms
+        if newest > self._event_ms:  # what is old says nothing of what time it is
+            self._event_ms, self._entered_ms = newest, ingest_ms
 
     def _work_off(self, entry: Entry) -> None:
         assert self._decoder is not None, "a runner for commands reads nothing"

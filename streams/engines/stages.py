@@ -44,8 +44,9 @@ class Progress(msgspec.Struct, frozen=True):
     live: bool = False
     """A record was read within minutes of its ingest time: from then on silence counts."""
     event_ms: int = -1
-    """The newest event time of the last live records, and when they entered."""
+    """The newest event's time,"""
     entered_ms: int = -1
+    """and when it entered."""
     ended: bool = False
     """Its input was worked off to the end, and what was parked is counted."""
     highest_ms: int = NEVER
@@ -95,7 +96,9 @@ class Counting:
         newest = int(batch.time_ms[batch.time_ms <= batch.ingest_ms].max(initial=-1))
         if len(batch.time_ms):
             live = self.says.live or 0 <= ingest_ms <= newest + LIVE_MS
-            self.says = Progress(live=live, event_ms=newest, entered_ms=ingest_ms)
+            newer = newest > self.says.event_ms  # what is old says nothing of what time it is
+            event_ms, entered_ms = (newest, ingest_ms) if newer else (self.says.event_ms, self.says.entered_ms)
+            self.says = Progress(live=live, event_ms=event_ms, entered_ms=entered_ms)
         elif self.says.ended:
             self.says = msgspec.structs.replace(self.says, ended=False)
 

@@ -37,16 +37,16 @@ WORLD = config(SHARE, VALUE, RANKED, SILENCE, LOSING)
 
 @st.composite
 def streams(draw: st.DrawFn, disorder_ms: int = 2 * MINUTE) -> list[Ev]:
-    """A stream that moves on by up to a few minutes an event, out of order by less than the lateness."""
+    """A stream that moves on by up to an hour an event, seldom by more than a week, out of order by less than allowed."""
     events, now = [], T0
     for i in range(draw(st.integers(1, 60))):
-        now += draw(st.sampled_from([0, 500, 7_000, 31_000, 4 * MINUTE, 40 * MINUTE]))
+        now += draw(st.sampled_from([0, 500, 7_000, 31_000, 4 * MINUTE, 40 * MINUTE, 8 * DAY_MS]))
         events.append(
             Ev(
                 at_ms=now - draw(st.sampled_from([0, 0, 0, 1, 20_000, disorder_ms - 1])),
                 customer=draw(st.sampled_from(["C-1", "C-2", "C-3", None])),
                 outcome=draw(st.sampled_from(["success", "failure"])),
-                bank=draw(st.sampled_from(["BNI", "BCA"])),
+                bank=draw(st.sampled_from(["BNI", "BCA", "BRI"])),
                 kind=draw(st.sampled_from(["payment", "payment", "api", "contact", "other"])),
                 id=draw(st.sampled_from([None, f"e{i}", f"e{i - 1}"])),
                 value=draw(st.sampled_from([10.0, 1500.0, 0.001, 1e300, -5.0, float("nan")])),
@@ -221,6 +221,14 @@ def test_values_beyond_the_cap_fold_into_other_and_get_their_place_after_a_week(
     assert named[0] == {"B0", "B1", "B2", ALL_OTHERS}
     assert named[1] == {ALL_OTHERS}
     assert named[-1] == {"B9"}
+
+
+def test_what_an_open_window_counts_keeps_its_place_over_a_gap_of_more_than_a_week() -> None:
+    later = T0 + 9 * DAY_MS
+    events = [Ev(T0, bank="BNI"), Ev(T0 + MINUTE, bank="BCA"), Ev(later, bank="BNI"), Ev(later + 10_000, bank="BCA")]
+    events.append(Ev(later + 5 * MINUTE + 10_000, bank="XXX"))
+    expected = [(later, "BCA", "Jakarta"), (later, "BNI", "Jakarta"), (later + 5 * MINUTE, "XXX", "Jakarta")]
+    assert sorted(counts_of(count(events, WORLD).closed))[2:] == expected
 
 
 def test_cells_beyond_the_cap_lose_the_dimension_with_the_most_values_first() -> None:

@@ -179,7 +179,7 @@ class CountRole:
                 stage.tick(then[1])
 
     def _event_now_ms(self, now_ms: int) -> int | None:
-        """What time it is for the input: the newest event's of whichever partition was fed last, and what passed."""
+        """What time it is for the input: the newest event's of all, and what has passed since that one entered."""
         says = [stage.says for stage in self._held.values()]
         if not any(of.live for of in says):
             counts = self._shared.engines.standings(COUNT)
@@ -187,8 +187,8 @@ class CountRole:
         live = [of for of in says if of.live and of.event_ms >= 0]
         if not live:
             return None
-        last = max(live, key=lambda of: (of.entered_ms, of.event_ms))
-        return min(now_ms, last.event_ms + max(0, now_ms - last.entered_ms))
+        newest = max(live, key=lambda of: (of.event_ms, of.entered_ms))
+        return min(now_ms, newest.event_ms + max(0, now_ms - newest.entered_ms))
 
     async def _ends(self) -> dict[int, int] | None:
         """Where the partitions held end, as the brokers say now; None where they do not."""

@@ -5,6 +5,8 @@ import contextlib
 import threading
 from collections.abc import Callable
 
+_NO_MORE = "cannot schedule new futures after"
+
 
 class Background:
     """What a thread with a loop runs; a subclass says what in `_run`, which ends soon after `_stopping` is set.
@@ -79,7 +81,8 @@ class Background:
         except asyncio.CancelledError:  # by `_cut_off`
             return
         except BaseException as error:
-            if not threading.main_thread().is_alive():  # the process ends, and has taken the executors away already
+            # The process ends, and takes the executors away, a moment before its main thread counts as ended.
+            if not threading.main_thread().is_alive() or _NO_MORE in str(error):
                 return
             self._died(error)
             raise

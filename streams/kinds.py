@@ -29,9 +29,9 @@ SECRET: LiteralString = "secret"
 """Type of an error whose input is not shown."""
 
 
-def refuse(allowed: str, do: str = "", *, kind: LiteralString = "refused") -> NoReturn:
-    """Refuse a value, saying what is allowed."""
-    raise PydanticCustomError(kind, "{allowed}", {"allowed": allowed, "do": do})
+def refuse(allowed: str, do: str = "", *, found: str = "", kind: LiteralString = "refused") -> NoReturn:
+    """Refuse a value, saying what is allowed; and what was found, where the value itself does not show it."""
+    raise PydanticCustomError(kind, "{allowed}", {"allowed": allowed, "do": do, "found": found})
 
 
 class Duration(BeforeValidator):

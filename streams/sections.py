@@ -5,6 +5,7 @@ once, in the words of `detector.errors.Problem`.
 """
 
 import re
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
 
@@ -258,9 +259,9 @@ class TopicsSection(_Section):
 
     @pydantic.model_validator(mode="after")
     def _apart(self) -> Self:
-        names = [getattr(self, field) for field in TopicsSection.model_fields]
-        if len(set(names)) < len(names):
-            refuse("a topic of its own for each")
+        names = Counter(getattr(self, field) for field in TopicsSection.model_fields)
+        if twice := [name for name, count in names.items() if count > 1]:
+            refuse("a topic of its own for each", found=f"{twice[0]} more than once")
         return self
 
 
@@ -283,9 +284,10 @@ class TlsSection(_Section):
     @pydantic.model_validator(mode="after")
     def _pair(self) -> Self:
         if (self.certificate is None) != (self.key is None):
-            refuse("a certificate and its key, or neither")
+            found = "a key" if self.certificate is None else "a certificate"
+            refuse("a certificate and its key, or neither", found=f"{found} alone")
         if self.key_password is not None and self.key is None:
-            refuse("a key_password only with a key")
+            refuse("a key_password only with a key", found="no key")
         return self
 
 
@@ -310,9 +312,9 @@ class TenantSection(_Section):
     @pydantic.model_validator(mode="after")
     def _one_way(self) -> Self:
         if (self.header is None) == (self.field is None):
-            refuse("`header` or `field`, one of the two")
+            refuse("`header` or `field`, one of the two", found="neither" if self.header is None else "both")
         if self.others and self.unnamed != "dead":
-            refuse("`others` only with unnamed: dead")
+            refuse("`others` only with unnamed: dead", found=f"unnamed: {self.unnamed}")
         return self
 
 
@@ -360,11 +362,13 @@ class KafkaSection(_Section):
     @pydantic.model_validator(mode="after")
     def _fits(self) -> Self:
         if self.security.startswith("SASL_") != (self.sasl is not None):
-            refuse("`sasl` with security: SASL_PLAINTEXT or SASL_SSL, and only there")
+            found = f"security: {self.security} {'without' if self.sasl is None else 'with'} sasl"
+            refuse("`sasl` with security: SASL_PLAINTEXT or SASL_SSL, and only there", found=found)
         if self.tls is not None and not self.security.endswith("SSL"):
-            refuse("`tls` only with security: SSL or SASL_SSL")
+            refuse("`tls` only with security: SSL or SASL_SSL", found=f"security: {self.security} with tls")
         if 3 * self.heartbeat > self.session_timeout:
-            refuse("a `session_timeout` of at least three times `heartbeat`")
+            found = f"{self.session_timeout / 1_000:g}s and {self.heartbeat / 1_000:g}s"
+            refuse("a `session_timeout` of at least three times `heartbeat`", found=found)
         return self
 
 
@@ -408,7 +412,8 @@ class AlertmanagerSection(_Section):
         if not 0 < len(self.urls) <= MOST_ALERTMANAGERS:
             refuse(f"from 1 to {MOST_ALERTMANAGERS} urls")
         if self.expire < 2 * self.resend:
-            refuse("an `expire` of at least twice `resend`")
+            found = f"{self.expire / 1_000:g}s and {self.resend / 1_000:g}s"
+            refuse("an `expire` of at least twice `resend`", found=found)
         if set(self.labels) & set(map(label_of, self.dimensions)):
             refuse("other names for `labels` than those of `dimensions`")
         problems = []
@@ -556,6 +561,8 @@ def _problems(where: str, details: ErrorDetails, root: type[BaseModel]) -> list[
         found, allowed = "nothing", "a value"
     elif kind == SECRET:
         found = "the secret itself"
+    elif context.get("found"):
+        found = str(context["found"])
     elif kind == "greater_than":
         allowed = f"a number above {context['gt']:g}"
     elif kind == "greater_than_equal":

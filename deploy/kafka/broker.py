@@ -36,6 +36,7 @@ _LOG = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogg
 _READY_S = 60.0
 _STOP_S = 20.0
 _MAVEN_S = 900.0
+_KEPT = "cluster.json"
 _PORTS = range(20_000, 32_000)
 """Below those that systems hand out: nobody takes a node's port while the node is down."""
 
@@ -280,7 +281,7 @@ class Cluster:
     properties : mapping
         Further lines of server.properties.
     port : int, optional
-        Of the first node; a free one unless given.
+        Of the first node; that of the directory, or a free one, unless given.
 
     Raises
     ------
@@ -301,7 +302,7 @@ class Cluster:
     ) -> None:
         libraries = jars(version)
         directory.mkdir(parents=True, exist_ok=True)
-        kept = directory / "cluster.json"
+        kept = directory / _KEPT
         protocols = ["PLAINTEXT", "CONTROLLER", *(listener.protocol for listener in listeners)]
         if kept.exists():
             known = json.loads(kept.read_text("utf-8"))
@@ -310,6 +311,10 @@ class Cluster:
                     f"{directory} holds {len(known['ports'])} node(s) of Kafka {known['version']}, not {nodes} of "
                     f"{version}: name another directory"
                 )
+                raise NoKafka(message)
+            if port not in (None, known["ports"][0]["PLAINTEXT"]):
+                at = known["ports"][0]["PLAINTEXT"]
+                message = f"{directory} holds nodes at port {at}, not {port}: name another directory, or that port"
                 raise NoKafka(message)
         else:
             free = iter(free_ports(nodes * len(protocols)))
@@ -394,7 +399,7 @@ def main() -> int:
     parser.add_argument("--directory", type=Path, default=Path("build/kafka"), help="its data, kept (build/kafka)")
     parser.add_argument("--nodes", type=int, choices=(1, 3), default=1, help="one node, or three")
     parser.add_argument("--version", default=VERSION, help=f"Kafka's version ({VERSION}; {OLDER} is tested too)")
-    parser.add_argument("--port", type=int, default=9092, help="of the first node (9092)")
+    parser.add_argument("--port", type=int, help="of the first node (9092; that which its directory has)")
     parser.add_argument("--fetch", action="store_true", help="only fetch the jars of the versions that are tested")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -404,7 +409,8 @@ def main() -> int:
                 print(f"Kafka {version}: {jars(version)}")
             return 0
         directory = given.directory.resolve()
-        cluster = Cluster(directory, nodes=given.nodes, version=given.version, port=given.port)
+        port = given.port or (None if (directory / _KEPT).exists() else 9092)
+        cluster = Cluster(directory, nodes=given.nodes, version=given.version, port=port)
         with cluster:
             print(f"Kafka {cluster.version} at {cluster.bootstrap} (data and logs in {directory}); ctrl-C stops it.")
             print(f"  export TOCSIN_BROKERS={cluster.bootstrap}", flush=True)

@@ -91,10 +91,11 @@ def work(db: str, settings: Settings, kafka: KafkaSettings, asked: Asked, clock:
         try:
             run_roles(shared, asked.roles, windows.partitions, accept_loss=asked.accept_loss)
         finally:
+            how = "stopped"
             if asked.drain:
                 how = "drained" if shared.done.issuperset(asked.roles) else "stopped before all was drained"
-                read, _passed = messages.read()
-                _log.info("%s: %s", how, engines.said(read))
+            read, _passed = messages.read()
+            _log.info("%s: %s", how, engines.said(read))
 
 
 class Tallied(Engines):

@@ -73,6 +73,7 @@ def test_what_does_not_hold_is_named(given: dict[str, Any], path: str, allowed: 
         section(**given)
     first = found.value.problems[0]
     assert first.path == "tocsin.yml: kafka" + (f".{path}" if path else "") and allowed in first.allowed
+    assert first.found != "a mapping", "that says nothing"
     assert "in plain" not in str(found.value)
 
 

@@ -103,10 +103,13 @@ def test_make_kafka_says_where_it_is_and_stops_at_ctrl_c(tmp_path: Path) -> None
 
 
 def test_a_directory_with_other_nodes_is_refused(tmp_path: Path) -> None:
-    with started(tmp_path):
-        pass
+    with started(tmp_path) as running:
+        at = int(running.bootstrap.rpartition(":")[2])
     with pytest.raises(NoKafka, match=r"holds 1 node\(s\) of Kafka 4.+, not 3"):
         Cluster(tmp_path, nodes=3)
+    with pytest.raises(NoKafka, match=f"holds nodes at port {at}, not {at + 1}"):
+        Cluster(tmp_path, port=at + 1)
+    assert Cluster(tmp_path, port=at).bootstrap == running.bootstrap
 
 
 def test_without_java_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,6 +177,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "shop_detectors", raising=False)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("own_module")
 def test_the_example_of_the_page_is_a_detector_that_finds_a_jump() -> None:
     (signal,) = parse_signals(parse_yaml(block("yaml"), "signals.yml"))

@@ -70,6 +70,7 @@ def test_the_same_seed_gives_the_same_counts_and_another_seed_others(measure: st
     assert not same(windows(300, 120, seed=2, measure=measure), again)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [3, 700])
 def test_a_kept_stream_goes_on_exactly(count: int) -> None:
     stream = CountStream(300, 4)
@@ -172,6 +173,7 @@ def test_failure_shares_differ_by_cell_from_half_a_percent_to_fifteen() -> None:
     assert max(seen) > 1.5 * min(seen)
 
 
+@pytest.mark.slow
 def test_a_city_lies_in_one_region_and_leans_to_providers_of_its_own() -> None:
     of_city: dict[str, set[str]] = defaultdict(set)
     pairs: dict[tuple[str, str], int] = defaultdict(int)

@@ -95,6 +95,7 @@ def test_reading_the_blocks_again_begins_anew() -> None:
     assert b"".join(world.blocks()) == b"".join(world.blocks())
 
 
+@pytest.mark.slow
 def test_another_seed_writes_other_bytes() -> None:
     assert b"".join(simulate(1, 0.01).blocks()) != b"".join(simulate(2, 0.01).blocks())
 
@@ -324,6 +325,7 @@ def test_what_is_promised_goes_on_within_its_sentence(language: str, sentence: s
     assert sentence in words(facts, "", language).body
 
 
+@pytest.mark.slow
 def test_the_signals_watch_every_planted_kind_and_are_live() -> None:
     signals = {s.name: s for s in parse_signals(yaml.safe_load(run().world.signals_yml()))}
     for kind in KINDS:

@@ -54,6 +54,7 @@ def test_a_small_shop_has_few_values_and_a_bank_many() -> None:
     assert len(seen[5_000]) > 30
 
 
+@pytest.mark.slow
 def test_the_ordinary_shop_is_what_comes_when_no_size_is_given() -> None:
     plain, sized = simulate(3, 0.02, 12.0), simulate(3, 0.02, segments=SHOP)
     assert b"".join(plain.blocks()) == b"".join(sized.blocks())

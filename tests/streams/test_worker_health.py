@@ -73,6 +73,7 @@ def ask(port: int, path: str) -> str:
         return str(answer.read().decode())
 
 
+@pytest.mark.slow
 def test_the_port_tells_the_version_the_process_and_the_configuration(tmp_path: Path) -> None:
     clock = HandClock()
     shop = write(tmp_path)
@@ -91,6 +92,7 @@ def test_the_port_tells_the_version_the_process_and_the_configuration(tmp_path: 
         port.close()
 
 
+@pytest.mark.slow
 def test_a_scraper_that_hangs_up_leaves_nothing_in_the_log(
     capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -44,22 +44,30 @@ class Beside:
         self._metrics: tuple[float, str] = (-METRICS_S, "")
 
     def start(self) -> None:
-        stack = self._stack
-        store = self._given.again()
-        stack.callback(store.close)
-        _say_what_changes(store, self._settings.config.hash)
-        self._senders = {
-            "webhooks": WebhookSender(store, self._clock, rules=rules_of(self._settings.service)),
-            "feed": KafkaFeed(store, self._kafka),
-        }
-        if self._settings.alertmanager is not None:
-            self._senders["alertmanager"] = AlertSender(store, self._settings, self._clock)
-        for one in self._senders.values():
-            one.start()
-            stack.callback(one.stop, STOP_S)
-        engines = Engines(store, "")
-        pulse = Pulse(store, NAME, self._clock, lambda: self._says(store, engines))
-        stack.callback(pulse.close)
+        """Begin, or leave nothing running.
+
+        Raises
+        ------
+        UnreachableError
+            The store can't be read now.
+        """
+        with ExitStack() as stack:
+            store = self._given.again()
+            stack.callback(store.close)
+            _say_what_changes(store, self._settings.config.hash)
+            self._senders = {
+                "webhooks": WebhookSender(store, self._clock, rules=rules_of(self._settings.service)),
+                "feed": KafkaFeed(store, self._kafka),
+            }
+            if self._settings.alertmanager is not None:
+                self._senders["alertmanager"] = AlertSender(store, self._settings, self._clock)
+            for one in self._senders.values():
+                one.start()
+                stack.callback(one.stop, STOP_S)
+            engines = Engines(store, "")
+            pulse = Pulse(store, NAME, self._clock, lambda: self._says(store, engines))
+            stack.callback(pulse.close)
+            self._stack = stack.pop_all()
 
     def wake(self) -> None:
         """Something was committed."""

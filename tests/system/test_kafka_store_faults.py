@@ -19,6 +19,8 @@ from tests.system.kafka_traffic import recording as recording
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
 
 AWAY_S = 20 if LONG else 7
+REBALANCE_S = 15.0
+"""A group shares out anew what one had after its session timeout, and a round."""
 WRONG = "tests.system.wrong_worker"
 EVERYTHING = ("engine", "tally", "notices", "ledger", "window_record", "delivery")
 
@@ -48,7 +50,12 @@ def away(server: Server, what: str) -> Iterator[None]:
 def test_workers_outlast_a_store_that_is_frozen_and_killed(
     broker: Cluster, server: Server, recording: Recording, tmp_path: Path
 ) -> None:
-    with traffic(broker, recording, tmp_path, server.url(server.database())) as on:
+    db = server.url(server.database())
+
+    def epochs() -> dict[str, int]:
+        return dict(kafka_checks.rows(db, "SELECT name, epoch FROM engine"))
+
+    with traffic(broker, recording, tmp_path, db) as on:
         found = on.workers
         for _ in range(2):
             found.start()
@@ -57,6 +64,15 @@ def test_workers_outlast_a_store_that_is_frozen_and_killed(
             with away(server, what):
                 time.sleep(AWAY_S)
                 assert all(one.poll() is None for one in found.running), found.said()
+        # What the one had becomes the other's while the store is away, and is taken over once it is back.
+        one, other = found.running
+        before = epochs()
+        with away(server, "killed"):
+            one.terminate()
+            assert found.end(one, 25) == 0, found.said()
+            time.sleep(REBALANCE_S)
+            assert other.poll() is None, found.said()
+        until(lambda: all(epochs()[name] > before[name] for name in before), "engines taken over")
         on.until_counted(len(recording.lines) * 9 // 10)
         assert len(found.said().splitlines()) < 60, found.said()
         assert "Traceback" not in found.said()

@@ -102,8 +102,11 @@ class Shared:
     async def take_over(self, stages: Iterable[Counting | Watching | Desking]) -> None:
         """Take engines over, and go on from their last commits."""
         for stage in stages:
-            (taken,) = await self.persist(partial(self.engines.take_over, [stage.name]))
-            stage.resume(taken)
+            await self.persist(partial(self._take_over, stage))
+
+    def _take_over(self, stage: Counting | Watching | Desking) -> None:
+        (taken,) = self.engines.take_over([stage.name])
+        stage.resume(taken)
 
     # --- the brokers ------------------------------------------------------------------------------------------------
 

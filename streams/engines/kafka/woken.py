@@ -116,12 +116,14 @@ class DeskRole(_Woken):
         async with self._lock:
             await self._let_go()
             if 0 in partitions:
-                desk = Desking(self._shared.engines, self._shared.config, self._shared.clock)
-                await self._shared.take_over([desk])
+                shared = self._shared
+                desk = await shared.persist(lambda: Desking(shared.engines, shared.config, shared.clock))
+                await shared.take_over([desk])
                 self._desk = desk
-                if self._shared.ends is None:
-                    self._beside = self._shared.beside()
-                    self._beside.start()
+                if shared.ends is None:
+                    beside = shared.beside()
+                    await shared.persist(beside.start)
+                    self._beside = beside
             self._bell.set()
             return dict.fromkeys(partitions)
 
